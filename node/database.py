@@ -1,0 +1,332 @@
+"""The tables of the node, and the engine that keeps them: SQLite (WAL, every commit fsynced) or PostgreSQL.
+
+The tables of DBOS, which carries out the workflows, stand beside these in the same database, so that a change of state
+and the work it asks for are one transaction.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.types import TypeDecorator
+
+from node.errors import SettingsError
+
+BUSY_TIMEOUT_MS = 30_000
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant, kept in UTC without a zone; in Python always with the zone UTC."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _text(name: str, *, index: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False, default="", server_default="", index=index)
+
+
+# Received DICOM instances, one row each; the file at `path` is byte for byte what was sent.
+instances = sa.Table(
+    "instances",
+    metadata,
+    sa.Column("sop_instance_uid", sa.Text, primary_key=True),
+    sa.Column("series_instance_uid", sa.Text, nullable=False, index=True),
+    sa.Column("study_instance_uid", sa.Text, nullable=False, index=True),
+    sa.Column("sop_class_uid", sa.Text, nullable=False),
+    sa.Column("transfer_syntax_uid", sa.Text, nullable=False),
+    _text("modality"),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("number_of_frames", sa.Integer, nullable=False, default=1),
+    _text("calling_ae"),
+    sa.Column("received_at", UtcDateTime, nullable=False),
+)
+
+# One scan of one glass slide: a series of WSI instances (CP-LAB-279).
+slides = sa.Table(
+    "slides",
+    metadata,
+    sa.Column("series_instance_uid", sa.Text, primary_key=True),
+    sa.Column("study_instance_uid", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, index=True),  # receiving, complete, incomplete
+    _text("digest"),
+    _text("problem"),
+    _text("accession_number"),
+    _text("container_identifier"),
+    _text("specimen_identifier"),
+    _text("patient_id"),
+    _text("patient_issuer"),
+    _text("patient_name"),
+    sa.Column("patient_birth_date", sa.Date),
+    _text("patient_sex"),
+    sa.Column("info", sa.JSON),  # the whole `SlideInfo`, once the slide was read
+    sa.Column("instance_count", sa.Integer, nullable=False, default=0),
+    sa.Column("first_instance_at", UtcDateTime, nullable=False),
+    sa.Column("last_instance_at", UtcDateTime, nullable=False),
+    sa.Column("released_at", UtcDateTime),
+)
+
+# Every HL7 message in and out, as the bytes that were on the line, with the answer.
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("direction", sa.Text, nullable=False),  # in, out
+    sa.Column("duplicate_key", sa.Text, unique=True),  # null when the message has no header to tell it by
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("reply", sa.LargeBinary),
+    _text("peer"),
+    _text("control_id"),
+    sa.Column("at", UtcDateTime, nullable=False, index=True),
+    sa.Column("case_id", sa.Text, index=True),
+)
+
+# Orders as the LIS placed them; `body` is the whole `Order` as JSON.
+orders = sa.Table(
+    "orders",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("business_key", sa.Text, nullable=False, unique=True),
+    sa.Column("state", sa.Text, nullable=False, index=True),  # open, cancelled
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("received_at", UtcDateTime, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+)
+
+# What an order can be found by: its accession number, containers and specimens, normalised.
+order_keys = sa.Table(
+    "order_keys",
+    metadata,
+    sa.Column("order_id", sa.Text, sa.ForeignKey("orders.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),  # accession, container, specimen
+    sa.Column("value", sa.Text, primary_key=True),
+    sa.Index("ix_order_keys_kind_value", "kind", "value"),
+)
+
+cases = sa.Table(
+    "cases",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("order_id", sa.Text, sa.ForeignKey("orders.id"), index=True),
+    sa.Column("series_instance_uid", sa.Text, sa.ForeignKey("slides.series_instance_uid"), index=True),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    _text("cause"),
+    sa.Column("priority", sa.Text, nullable=False),
+    _text("accession_number", index=True),
+    _text("container_identifier", index=True),
+    _text("patient_id", index=True),
+    _text("patient_name"),
+    sa.Column("created_at", UtcDateTime, nullable=False, index=True),
+    sa.Column("updated_at", UtcDateTime, nullable=False, index=True),
+    sa.Column("analysed_at", UtcDateTime),
+    # the run: which slide content, which attempt, how far
+    sa.Column("run", sa.Integer, nullable=False, default=0),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    _text("slide_digest"),
+    _text("stage"),
+    sa.Column("progress", sa.Float, nullable=False, default=0.0),
+    _text("hold_cause"),  # why a person must look once everything is delivered
+    # the result
+    sa.Column("revision", sa.Integer, nullable=False, default=0),
+    _text("result_status"),
+    _text("bundle_name"),
+    _text("bundle_version"),
+    _text("bundle_digest"),
+    sa.Column("total_cells", sa.Integer),
+    sa.Column("me_ratio", sa.Float),
+    sa.Column("alerts", sa.JSON, nullable=False, default=list),
+    sa.Column("synthetic", sa.Boolean, nullable=False, default=False),
+)
+
+case_events = sa.Table(
+    "case_events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("case_id", sa.Text, sa.ForeignKey("cases.id"), nullable=False, index=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    _text("cause"),
+    sa.Column("actor", sa.Text, nullable=False),
+)
+
+# One result to one destination.
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("case_id", sa.Text, sa.ForeignKey("cases.id"), nullable=False, index=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("destination", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # dicom, stow, hl7
+    sa.Column("state", sa.Text, nullable=False, index=True),  # pending, sent, refused, dead, superseded
+    sa.Column("generation", sa.Integer, nullable=False, default=0),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    _text("problem"),
+    sa.Column("next_attempt_at", UtcDateTime),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+)
+
+# What a case made: SEG, ANN, SR, SR3D, and the files beside them.
+objects = sa.Table(
+    "objects",
+    metadata,
+    sa.Column("case_id", sa.Text, sa.ForeignKey("cases.id"), primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("media_type", sa.Text, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    _text("sop_class_uid"),
+    _text("sop_instance_uid", index=True),
+    _text("series_instance_uid"),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+# Who did what; see node/audit.py.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", UtcDateTime, nullable=False, index=True),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    _text("subject"),
+    _text("detail"),
+)
+
+
+class Database:
+    """Transactions on the node's database.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy address, such as ``sqlite:////srv/node.sqlite`` or ``postgresql+psycopg://host/marrow``.
+
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _engine(url)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction, serial with every other writer on SQLite; on return it is on disk."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view that takes no lock."""
+        with self.engine.connect().execution_options(node_read_only=True) as connection:
+            yield connection
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    engine = sa.create_engine(url, pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # this module, not the driver, begins transactions
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",  # in WAL mode: each commit is fsynced before it returns
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get("node_read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def migrate(database: Database) -> None:
+    """Create the tables, or bring them to this version (alembic, `node/migrations`)."""
+    configuration = Config()
+    configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with database.write() as connection:
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "head")
+
+
+def open_existing(url: str) -> Database:
+    """The database a node has already made.
+
+    Raises
+    ------
+    SettingsError
+        There is none yet, or it cannot be reached.
+
+    """
+    database = Database(url)
+    path = database.engine.url.database
+    if database.engine.dialect.name == "sqlite" and path and not Path(path).is_file():
+        msg = f"there is no database at {path}; start the node once with `marrow-node serve`, or check `home`"
+        raise SettingsError(msg)
+    try:
+        with database.read() as connection:
+            known = sa.inspect(connection).has_table("cases")
+    except OperationalError as exc:
+        msg = f"database.url: {database.engine.url.render_as_string()} cannot be reached; check address and server"
+        raise SettingsError(msg) from exc
+    if not known:
+        msg = "database.url names a database without the node's tables; start the node once with `marrow-node serve`"
+        raise SettingsError(msg)
+    return database
+
+
+def prepare(url: str) -> Database:
+    """Open the database, creating its file's folder and migrating the tables.
+
+    Raises
+    ------
+    SettingsError
+        It cannot be opened.
+
+    """
+    database = Database(url)
+    path = database.engine.url.database
+    try:
+        if database.engine.dialect.name == "sqlite" and path:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        migrate(database)
+    except (OperationalError, OSError) as exc:
+        msg = f"database.url: {database.engine.url.render_as_string()} cannot be opened ({type(exc).__name__}); "
+        raise SettingsError(msg + "check address, server and permissions") from exc
+    return database

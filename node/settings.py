@@ -1,0 +1,280 @@
+"""The site's configuration: one TOML file and the environment become one frozen `Settings`.
+
+Environment variables override the file, with `__` between levels: ``NODE_DICOM__PORT=104``. A secret, such as the
+password in `database.url`, may only come from the environment.
+"""
+
+import tomllib
+from importlib.resources import files
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from node.errors import SettingsError
+
+Port = Annotated[int, Field(ge=0, le=65535, description="0 takes any free port")]
+Seconds = Annotated[float, Field(gt=0)]
+AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")]
+MatchKey = Literal["accession", "container", "specimen"]
+
+
+def _network(text: str) -> str:
+    ip_network(text, strict=False)
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
+
+
+class Section(BaseModel):
+    """A table of the file: no unknown key, no change after reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(Section):
+    """Where the state is kept; empty means SQLite in `home`."""
+
+    url: str = ""
+
+
+class DicomSettings(Section):
+    """The Storage SCP (PS3.4 Annex B)."""
+
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    ae_title: AeTitle = "MARROW"
+    allowed_calling_ae: tuple[AeTitle, ...] = ()
+    allowed_addresses: tuple[Network, ...] = ()
+    check_called_ae: bool = False
+    network_timeout_s: Seconds = 600
+    maximum_associations: Annotated[int, Field(ge=1)] = 20
+
+
+class Hl7Settings(Section):
+    """The MLLP listener, and who the node is in the messages it sends."""
+
+    host: str = "127.0.0.1"
+    port: Port = 2575
+    allowed_addresses: tuple[Network, ...] = ()
+    maximum_frame_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
+    idle_timeout_s: Seconds = 300
+    stall_timeout_s: Seconds = 30
+    processing_id: Literal["P", "T", "D"] = "P"
+    sending_application: str = "MARROWNODE"
+    sending_facility: str = "LAB"
+    receiving_application: str = "LIS"
+    receiving_facility: str = "LAB"
+    loinc_tiers: tuple[Literal["A", "B", "C"], ...] = ("A",)
+    local_first: bool = True
+    namespace: str = "MARROWNODE"
+
+
+class WebSettings(Section):
+    """The worklist, the viewer, DICOMweb and the metrics."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8000
+
+
+class IntakeSettings(Section):
+    """When a slide is complete, and how orders and slides find each other."""
+
+    match_by: tuple[MatchKey, ...] = Field(default=("accession", "container", "specimen"), min_length=1)
+    quiet_s: Seconds = 60
+    incomplete_s: Seconds = 300
+    require_order: bool = True
+    order_timeout_s: Seconds = 86_400
+    slide_timeout_s: Seconds = 604_800
+    late_instance: Literal["hold", "rerun"] = "hold"
+
+
+class BundleSettings(Section):
+    """Which locked models count; empty means the bundle that ships with the node."""
+
+    path: str = ""
+    device: str = "auto"
+
+
+class AnalysisSettings(Section):
+    """How a slide is counted; the meaning of each key is in `pipeline.run.AnalysisSettings`."""
+
+    roi: Literal["auto", "whole"] = "auto"
+    tiles: Literal["auto", "all"] = "auto"
+    cells: Literal["prompted", "everything"] = "prompted"
+    minimum_cells: Annotated[int, Field(ge=1)] = 200
+    review_below: Annotated[float, Field(ge=0, le=1)] = 0.6
+    me_include_monocytic: bool = True
+    max_tiles: Annotated[int, Field(ge=1)] | None = None
+
+
+class RetrySettings(Section):
+    """How often, and after how long, a thing that failed is tried again.
+
+    The wait doubles (times `backoff`) from `*_first_s` up to `*_longest_s`; the last failed attempt makes the case
+    `failed`, and a person may requeue it.
+    """
+
+    analysis_attempts: Annotated[int, Field(ge=1)] = 3
+    analysis_first_s: Seconds = 5
+    delivery_attempts: Annotated[int, Field(ge=1)] = 100
+    delivery_first_s: Seconds = 10
+    delivery_longest_s: Seconds = 900
+    delivery_timeout_s: Seconds = 30
+    backoff: Annotated[float, Field(ge=1)] = 2.0
+
+
+class PacsSettings(Section):
+    """A destination of SEG, ANN and SR: by C-STORE (`ae_title`, `host`, `port`) or by STOW-RS (`url`)."""
+
+    name: Name
+    ae_title: AeTitle | None = None
+    host: str | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    calling_ae: AeTitle | None = None
+    url: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "PacsSettings":
+        dimse = (self.ae_title, self.host, self.port)
+        if (self.url is None) == (None in dimse):
+            msg = "give either ae_title, host and port (C-STORE) or url (STOW-RS)"
+            raise ValueError(msg)
+        if self.url is not None and any(value is not None for value in dimse):
+            msg = "url (STOW-RS) excludes ae_title, host and port (C-STORE)"
+            raise ValueError(msg)
+        return self
+
+
+class LisSettings(Section):
+    """A destination of the ORU^R01, by MLLP."""
+
+    name: Name
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+
+
+class LogSettings(Section):
+    """What is logged: JSON lines on standard error, without patient data."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(BaseSettings):
+    """Everything a site decides. Built once by `load_settings` and passed down."""
+
+    model_config = SettingsConfigDict(env_prefix="NODE_", env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    home: Path = Path("~/marrow-node")
+    database: DatabaseSettings = DatabaseSettings()
+    dicom: DicomSettings = DicomSettings()
+    hl7: Hl7Settings = Hl7Settings()
+    web: WebSettings = WebSettings()
+    intake: IntakeSettings = IntakeSettings()
+    bundle: BundleSettings = BundleSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
+    retry: RetrySettings = RetrySettings()
+    log: LogSettings = LogSettings()
+    pacs: tuple[PacsSettings, ...] = ()
+    lis: tuple[LisSettings, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _distinct_destinations(self) -> "Settings":
+        names = [*(pacs.name for pacs in self.pacs), *(lis.name for lis in self.lis)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            msg = f"two destinations are named {twice[0]!r}; give each [[pacs]] and [[lis]] its own name"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def home_folder(self) -> Path:
+        """`home` with `~` expanded, absolute."""
+        return self.home.expanduser().absolute()
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL of the state."""
+        return self.database.url or f"sqlite:///{self.home_folder / 'node.sqlite'}"
+
+
+def default_file() -> Path:
+    """The documented `config/node.toml` that ships with the node."""
+    return Path(str(files("config") / "node.toml"))
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read the site's file; without one, the file that ships with the node.
+
+    Raises
+    ------
+    SettingsError
+        The file is missing, is no TOML, or a key or variable has no meaning or a wrong value.
+
+    """
+    path = default_file() if path is None else path
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as exc:
+        msg = f"configuration file {path} does not exist; name an existing one with --config"
+        raise SettingsError(msg) from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        msg = f"configuration file {path} cannot be read ({exc}); check its permissions and that it is UTF-8"
+        raise SettingsError(msg) from exc
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        msg = f"configuration file {path} is not TOML: {exc}"
+        raise SettingsError(msg) from exc
+    _refuse_secrets(table, path)
+    return _build(table, path)
+
+
+def _build(table: dict[str, Any], path: Path) -> Settings:
+    try:
+        settings = Settings(**table)
+    except ValidationError as exc:
+        lines = [f"{_key(error['loc'])}: {error['msg']}" for error in exc.errors(include_input=False)]
+        msg = f"configuration {path} (and NODE_ variables): " + "; ".join(lines) + f". See {default_file()}"
+        raise SettingsError(msg) from exc
+    except Exception as exc:  # pydantic-settings raises its own error for a variable that is not JSON
+        msg = f"environment variable cannot be used: {exc}. Lists are given as JSON, such as NODE_LIS='[]'"
+        raise SettingsError(msg) from exc
+    try:
+        make_url(settings.database_url)
+    except ArgumentError as exc:
+        msg = f"database.url in {path} is no database address; write sqlite:///FILE or postgresql+psycopg://HOST/NAME"
+        raise SettingsError(msg) from exc
+    return settings
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "settings"
+
+
+def _refuse_secrets(table: dict[str, Any], path: Path) -> None:
+    database = table.get("database")
+    url = database.get("url", "") if isinstance(database, dict) else ""
+    try:
+        password = make_url(url).password if isinstance(url, str) and url else None
+    except ArgumentError:
+        return  # reported with the other keys
+    if password:
+        msg = f"database.url in {path} holds a password; give the whole address in NODE_DATABASE__URL instead"
+        raise SettingsError(msg)
