@@ -1,0 +1,164 @@
+"""One block of a synthetic smear: its objects painted on a dye canvas, exposed and scanned."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.domain import RgbImage
+from pipeline.phantom.chance import address
+from pipeline.phantom.layout import Layout, PlacedCell
+from pipeline.phantom.morphology import MORPHOLOGY
+from pipeline.phantom.paint import (
+    Canvas,
+    paint_cell,
+    paint_clumps,
+    paint_discs,
+    paint_platelets,
+    paint_red_cells,
+    paint_vacuoles,
+)
+from pipeline.phantom.smear import SpoilKind
+from pipeline.phantom.stain import BLUE, PINK, PURPLE, Optics, blur, digitise, expose
+from pipeline.phantom.textures import Plane, sample
+
+COARSE_MPP = 1.0  # beyond this, cells are painted as plain discs
+_MAP_STEP_UM = 8.0
+_DEFOCUS_UM = 1.1
+_NOISE_SIDE = 1024
+
+
+def render(
+    layout: Layout, optics: Optics, corner: tuple[float, float], side: int, mpp: float, *, native: bool
+) -> RgbImage:
+    """A square block: `side` pixels of `mpp` µm from the corner (x, y) µm; `native` is the scanner's own level."""
+    x0, y0 = corner
+    spoils = layout.smear.spoils(x0, y0, x0 + side * mpp, y0 + side * mpp)
+    softest = optics.blur_um + (_DEFOCUS_UM * 1.5 if any(spoil.kind == "defocus" for spoil in spoils) else 0.0)
+    margin = int(np.ceil(3.0 * softest / mpp)) + 1
+    wide = side + 2 * margin
+    canvas = Canvas(
+        dye=np.zeros((wide, wide, 3), dtype=np.float32), x0=x0 - margin * mpp, y0=y0 - margin * mpp, mpp=mpp
+    )
+    fields = _Fields(layout, canvas)
+    _paint_ground(canvas, fields, layout.spec.seed)
+    _paint_objects(canvas, layout)
+    canvas.dye[...] *= (1.0 + 1.3 * fields.spoil("overstain"))[..., None]
+    light = expose(canvas.dye, optics)
+    light = _focus(light, optics, fields, mpp)[margin:-margin, margin:-margin]
+    light = _sharpen(light, optics, mpp) if native else light
+    light *= _shading(optics, x0, y0, side, mpp)[..., None]
+    return digitise(np.ascontiguousarray(light), optics, _noise(layout, x0, y0, side, mpp), jpeg=native)
+
+
+class _Fields:
+    """Smooth maps over a canvas: zone weights and fault areas, computed every few µm and interpolated."""
+
+    def __init__(self, layout: Layout, canvas: Canvas) -> None:
+        self.side = canvas.dye.shape[0]
+        extent = self.side * canvas.mpp
+        step = max(_MAP_STEP_UM, canvas.mpp)
+        points = np.arange(int(np.ceil(extent / step)) + 2) * step
+        self._x, self._y = np.meshgrid(canvas.x0 + points, canvas.y0 + points)
+        self._scale = canvas.mpp / step
+        self._spoils = layout.smear.spoils(canvas.x0, canvas.y0, canvas.x0 + extent, canvas.y0 + extent)
+        self._blank = layout.spec.fault == "blank"
+        self.zones = layout.smear.zones(self._x, self._y)
+
+    def spread(self, coarse: NDArray[np.float64]) -> Plane:
+        """A map on the coarse points, at every pixel."""
+        index = (np.arange(self.side, dtype=np.float32) + np.float32(0.5)) * np.float32(self._scale)
+        x, y = np.meshgrid(index, index)
+        plane = coarse.astype(np.float32)
+        return np.asarray(cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+    @property
+    def thickness(self) -> Plane:
+        """Amount of dried plasma: 0 on glass, 0.5 in the junction, 1 in the body."""
+        if self._blank:
+            return np.zeros((self.side, self.side), dtype=np.float32)
+        return self.spread(self.zones.smear * (0.35 + 0.65 * self.zones.body))
+
+    def spoil(self, kind: SpoilKind) -> Plane:
+        strength = np.zeros_like(self._x)
+        for spoil in self._spoils:
+            if spoil.kind == kind:
+                np.maximum(strength, spoil.strength(self._x, self._y), out=strength)
+        return self.spread(strength) if strength.any() else np.zeros((self.side, self.side), dtype=np.float32)
+
+
+def _paint_ground(canvas: Canvas, fields: _Fields, seed: int) -> None:
+    """Dried plasma: a faint uneven film with specks, thicker where the smear is."""
+    side = canvas.dye.shape[0]
+    xs = ((np.arange(side) + 0.5) * canvas.mpp + canvas.x0 % 51.2).astype(np.float32)
+    ys = ((np.arange(side) + 0.5) * canvas.mpp + canvas.y0 % 51.2).astype(np.float32)
+    x, y = np.meshgrid(xs, ys)
+    film = fields.thickness
+    cloud = 1.0 + 0.35 * sample("cloud", x, y, canvas.mpp) + 0.2 * sample("mottle", x, y, canvas.mpp)
+    amount = film * cloud
+    canvas.dye[..., BLUE] += 0.10 * amount
+    canvas.dye[..., PINK] += 0.10 * amount
+    canvas.dye[..., PURPLE] += 0.03 * amount + 0.16 * film * sample("speck", x, y, canvas.mpp)
+
+
+def _paint_objects(canvas: Canvas, layout: Layout) -> None:
+    extent = canvas.dye.shape[0] * canvas.mpp
+    parcels = layout.parcels(canvas.x0, canvas.y0, canvas.x0 + extent, canvas.y0 + extent)
+    red = _near(np.concatenate([parcel.red for parcel in parcels]), canvas, extent)
+    paint_red_cells(canvas, red)
+    paint_platelets(canvas, _near(np.concatenate([parcel.platelets for parcel in parcels]), canvas, extent))
+    cells = [cell for parcel in parcels for cell in parcel.cells if _cell_near(cell, canvas, extent)]
+    if canvas.mpp > COARSE_MPP:
+        paint_discs(canvas, cells, MORPHOLOGY)
+    else:
+        for cell in cells:
+            paint_cell(canvas, cell)
+    paint_vacuoles(canvas, np.concatenate([parcel.vacuoles for parcel in parcels]))
+    paint_clumps(canvas, np.concatenate([parcel.clumps for parcel in parcels]))
+
+
+def _near(rows: NDArray[np.float64], canvas: Canvas, extent: float, reach: float = 8.0) -> NDArray[np.float64]:
+    x, y = rows[:, 0] - canvas.x0, rows[:, 1] - canvas.y0
+    return rows[(x > -reach) & (x < extent + reach) & (y > -reach) & (y < extent + reach)]
+
+
+def _cell_near(cell: PlacedCell, canvas: Canvas, extent: float) -> bool:
+    reach = 1.6 * cell.radius
+    x, y = cell.x - canvas.x0, cell.y - canvas.y0
+    return -reach < x < extent + reach and -reach < y < extent + reach
+
+
+def _focus(light: NDArray[np.float32], optics: Optics, fields: _Fields, mpp: float) -> NDArray[np.float32]:
+    """The objective's own blur, and more of it where the focus was missed."""
+    sharp = blur(light, optics.blur_um / mpp)
+    missed = fields.spoil("defocus")
+    if not missed.any():
+        return sharp
+    half, full = (blur(light, (optics.blur_um + _DEFOCUS_UM * k) / mpp) for k in (0.6, 1.5))
+    missed = missed[..., None]
+    return np.where(
+        missed < 0.5, sharp + (half - sharp) * (2 * missed), half + (full - half) * (2 * missed - 1)
+    ).astype(np.float32)
+
+
+def _sharpen(light: NDArray[np.float32], optics: Optics, mpp: float) -> NDArray[np.float32]:
+    if not optics.sharpen:
+        return light
+    soft = cv2.GaussianBlur(light, (0, 0), sigmaX=max(0.25 / mpp, 0.6))
+    return np.asarray(light + optics.sharpen * (light - soft), dtype=np.float32)
+
+
+def _shading(optics: Optics, x0: float, y0: float, side: int, mpp: float) -> Plane:
+    """Uneven illumination, slow over the slide."""
+    x = (x0 + np.arange(side) * mpp).astype(np.float32)[None, :]
+    y = (y0 + np.arange(side) * mpp).astype(np.float32)[:, None]
+    wave = np.sin(x / 310.0) * np.cos(y / 270.0)
+    return np.asarray(1.0 - optics.shading * (0.5 + 0.5 * wave), dtype=np.float32)
+
+
+def _noise(layout: Layout, x0: float, y0: float, side: int, mpp: float) -> NDArray[np.float32]:
+    """Sensor noise of unit variance at level 0, averaged down at coarser levels."""
+    key = int(address(layout.spec.seed, 5, round(x0 / mpp), round(y0 / mpp))[0])
+    rng = np.random.Generator(np.random.SFC64(key))
+    plane = rng.standard_normal((side, side, 3), dtype=np.float32)
+    plane *= np.float32(layout.spec.mpp / mpp)
+    return plane
