@@ -122,3 +122,14 @@ class Check:
     name: str  # database, disk, worker, bundle
     ok: bool
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassView:
+    """One cell class as the pages name and colour it; `counted` ones are the rows of the differential."""
+
+    name: str
+    icsh_name: str
+    lineage: str
+    counted: bool
+    color: str  # "#rrggbb", the colour of its SEG segment and ANN group

@@ -1,0 +1,131 @@
+"""The JSON the pages read: worklist, case, result, files, and the changes as server-sent events."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from node.views import CaseEvent, CaseFile, CaseRow, CaseState, CaseView, ClassView, DeliveryView, WorklistQuery
+from node.web.problems import RequestError
+from node.web.sources import Sources, WebSources
+from pipeline.domain import Order, ResultStatus, SlideInfo
+
+api = APIRouter(prefix="/api", tags=["cases"])
+
+SortKey = Literal["priority", "age", "state", "accession", "patient", "changed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorklistAnswer:
+    """One page of the worklist; `counts` is by state, over all cases."""
+
+    rows: tuple[CaseRow, ...]
+    total: int
+    counts: dict[CaseState, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileLink:
+    """A downloadable object: `CaseFile` without its place on the disk."""
+
+    name: str
+    kind: str
+    media_type: str
+    revision: int
+    sop_instance_uid: str
+    size: int  # bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseAnswer:
+    """`CaseView` as the page gets it."""
+
+    row: CaseRow
+    order: Order | None
+    slides: tuple[SlideInfo, ...]
+    status: ResultStatus | None
+    revision: int
+    events: tuple[CaseEvent, ...]
+    deliveries: tuple[DeliveryView, ...]
+    files: tuple[FileLink, ...]
+
+
+@api.get("/worklist")
+def worklist(
+    *,
+    sources: Sources,
+    search: Annotated[str, Query(max_length=128)] = "",
+    state: Annotated[tuple[CaseState, ...], Query()] = (),
+    sort: SortKey = "priority",
+    descending: bool = False,
+    offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> WorklistAnswer:
+    """Cases that match, one page of them."""
+    query = WorklistQuery(
+        search=search.strip(), states=state, sort=sort, descending=descending, offset=offset, limit=limit
+    )
+    page = sources.worklist(query)
+    return WorklistAnswer(rows=page.rows, total=page.total, counts=dict(page.counts))
+
+
+@api.get("/classes")
+def classes(sources: Sources) -> tuple[ClassView, ...]:
+    """The 22 classes in order, with the colours of their segments and annotations."""
+    return sources.classes
+
+
+@api.get("/cases/{case_id}")
+def case(case_id: str, sources: Sources) -> CaseAnswer:
+    """One case: order, slides, history, deliveries and what can be downloaded."""
+    view = _case(sources, case_id)
+    return CaseAnswer(
+        row=view.row,
+        order=view.order,
+        slides=view.slides,
+        status=view.status,
+        revision=view.revision,
+        events=view.events,
+        deliveries=view.deliveries,
+        files=tuple(_link(file) for file in view.files if file.path.is_file()),
+    )
+
+
+@api.get("/cases/{case_id}/files/{name}", response_class=FileResponse)
+def case_file(case_id: str, name: str, sources: Sources, download: bool = False) -> FileResponse:
+    """One object of a case, by the name the case lists; `download` asks the browser to save it."""
+    for file in _case(sources, case_id).files:
+        if file.name == name and file.path.is_file():
+            saved_as = f"{case_id}-{name}" if download else None
+            return FileResponse(file.path, media_type=file.media_type, filename=saved_as)
+    raise RequestError(404, "the case has no such file", field="name", remedy="choose one of the case's `files`")
+
+
+@api.get("/events", response_class=EventSourceResponse)
+async def events(request: Request) -> AsyncIterator[ServerSentEvent]:
+    """A `case` event with the row of each case whose state, stage or progress changes."""
+    async with request.app.state.feed.listen() as page:
+        yield ServerSentEvent(comment="listening", retry=2000)
+        while True:
+            yield ServerSentEvent(event="case", data=await page.get())
+
+
+def _case(sources: WebSources, case_id: str) -> CaseView:
+    view = sources.case(case_id)
+    if view is None:
+        raise RequestError(404, "no such case", field="case_id", remedy="open the worklist and choose a case from there")
+    return view
+
+
+def _link(file: CaseFile) -> FileLink:
+    return FileLink(
+        name=file.name,
+        kind=file.kind,
+        media_type=file.media_type,
+        revision=file.revision,
+        sop_instance_uid=file.sop_instance_uid,
+        size=file.path.stat().st_size,
+    )

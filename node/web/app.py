@@ -1,0 +1,47 @@
+"""The web side in one place: pages, JSON, events, health."""
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from starlette.staticfiles import StaticFiles
+
+from node.web.api import api
+from node.web.feed import CaseFeed
+from node.web.headers import SecurityHeaders
+from node.web.health import health
+from node.web.problems import RequestError, install_problem_answers
+from node.web.sources import Sources, WebSources
+
+_PAGES = {"/": "index.html", "/cases/{case_id}": "case.html"}
+_NEVER_GZIPPED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "multipart/*", "application/dicom", "application/octet-stream")
+
+
+def create_web(sources: WebSources) -> FastAPI:
+    """The application uvicorn serves.
+
+    Its interactive documentation is off: it would load scripts from elsewhere. `/api/openapi.json` describes it.
+    """
+    app = FastAPI(title="Marrow Node", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
+    app.state.sources = sources
+    app.state.feed = CaseFeed(sources.changed_since, sources.poll_interval_s)
+    install_problem_answers(app)
+    app.include_router(health)
+    app.include_router(api)
+    for address, name in _PAGES.items():
+        app.add_api_route(address, _page(name), response_class=FileResponse, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=sources.static, check_dir=False), name="static")
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4, exclude_content_types=_NEVER_GZIPPED)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def _page(name: str) -> Callable[[Sources], FileResponse]:
+    def page(sources: Sources) -> FileResponse:
+        file = sources.static / name
+        if not file.is_file():
+            raise RequestError(503, "the pages are not built", remedy="run `make web`, then reload")
+        return FileResponse(file)
+
+    return page

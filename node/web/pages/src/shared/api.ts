@@ -1,0 +1,159 @@
+/** The node's JSON, as `node/web/api.py` gives it. */
+
+export type CaseState =
+  | "ordered" | "waiting" | "queued" | "running" | "delivering" | "reported" | "held" | "failed" | "cancelled";
+
+export interface CaseRow {
+  case_id: string;
+  state: CaseState;
+  priority: "S" | "A" | "R";
+  accession_number: string;
+  patient_id: string;
+  patient_name: string;
+  container_id: string;
+  created_at: string;
+  changed_at: string;
+  cause: string;
+  stage: string;
+  progress: number;
+  synthetic: boolean;
+  alerts: string[];
+}
+
+export interface Worklist {
+  rows: CaseRow[];
+  total: number;
+  counts: Partial<Record<CaseState, number>>;
+}
+
+export interface Patient {
+  patient_id: string;
+  issuer: string;
+  name: string;
+  birth_date: string | null;
+  sex: string;
+}
+
+export interface EntityId {
+  value: string;
+  namespace: string;
+}
+
+export interface Order {
+  patient: Patient;
+  placer_order_number: EntityId | null;
+  filler_order_number: EntityId | null;
+  accession_number: string;
+  container_ids: string[];
+  specimen_ids: string[];
+  specimen_type: string;
+  test_code: string;
+  test_name: string;
+  priority: "S" | "A" | "R";
+  collected_at: string | null;
+  comments: string[];
+}
+
+export interface SlideInfo {
+  study_instance_uid: string;
+  series_instance_uid: string;
+  container_identifier: string;
+  specimen_identifier: string;
+  accession_number: string;
+  patient: Patient;
+  size: [number, number];
+  mpp: number;
+  manufacturer: string;
+  model_name: string;
+  serial_number: string;
+  acquired_at: string | null;
+  synthetic: boolean;
+}
+
+export interface CaseEvent {
+  at: string;
+  state: CaseState;
+  cause: string;
+  actor: string;
+}
+
+export interface Delivery {
+  destination: string;
+  kind: string;
+  state: string;
+  attempts: number;
+  last_error: string;
+  changed_at: string;
+  revision: number;
+}
+
+export interface FileLink {
+  name: string;
+  kind: string;
+  media_type: string;
+  revision: number;
+  sop_instance_uid: string;
+  size: number;
+}
+
+export interface CaseDetail {
+  row: CaseRow;
+  order: Order | null;
+  slides: SlideInfo[];
+  status: "P" | "F" | "C" | "X" | null;
+  revision: number;
+  events: CaseEvent[];
+  deliveries: Delivery[];
+  files: FileLink[];
+}
+
+export interface CellClass {
+  name: string;
+  icsh_name: string;
+  lineage: string;
+  counted: boolean;
+  color: string;
+}
+
+export interface Component {
+  name: string;
+  count: number;
+  percent: number;
+  ci95: [number, number];
+  flag: string;
+}
+
+/** The part of `result.json` the case page reads. */
+export interface Result {
+  bundle: { name: string; version: string; digest: string; unrecognised?: string[] };
+  differential: {
+    total: number;
+    components: Component[];
+    me_ratio: number | null;
+    me_definition?: string;
+    excluded: Record<string, number>;
+  } | null;
+  warnings: string[];
+  reason?: string;
+}
+
+/** A refusal of the node: what is wrong, in which field, and the remedy. */
+export class NodeError extends Error {
+  constructor(readonly status: number, message: string, readonly field: string, readonly remedy: string) {
+    super(message);
+  }
+}
+
+export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
+  const answer = await fetch(path, { headers: { Accept: "application/json" }, ...(signal ? { signal } : {}) });
+  if (answer.ok) return (await answer.json()) as T;
+  const body = (await answer.json().catch(() => ({}))) as Partial<Record<"error" | "field" | "remedy", string>>;
+  throw new NodeError(answer.status, body.error ?? answer.statusText, body.field ?? "", body.remedy ?? "");
+}
+
+export function fileUrl(caseId: string, name: string, download = false): string {
+  const path = `/api/cases/${encodeURIComponent(caseId)}/files/${encodeURIComponent(name)}`;
+  return download ? `${path}?download=true` : path;
+}
+
+export const caseUrl = (caseId: string): string => `/cases/${encodeURIComponent(caseId)}`;

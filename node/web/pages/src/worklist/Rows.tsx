@@ -1,0 +1,76 @@
+/** The table of the worklist. */
+
+import { caseUrl, type CaseRow } from "../shared/api";
+import { age, exactTime, personName } from "../shared/format";
+import { isActive, PriorityTag, Progress, StateBadge } from "../shared/State";
+import type { ListQuery, SortKey } from "./query";
+
+interface Column {
+  title: string;
+  sort?: SortKey;
+}
+
+const COLUMNS: Column[] = [
+  { title: "Priority", sort: "priority" },
+  { title: "Accession", sort: "accession" },
+  { title: "Patient", sort: "patient" },
+  { title: "Container" },
+  { title: "State", sort: "state" },
+  { title: "Age", sort: "age" },
+  { title: "Changed", sort: "changed" },
+  { title: "Alerts, cause and remedy" },
+];
+
+interface Props {
+  rows: CaseRow[];
+  query: ListQuery;
+  now: number;
+  onSort: (sort: SortKey) => void;
+}
+
+export function Rows({ rows, query, now, onSort }: Props) {
+  return (
+    <table>
+      <caption class="unseen">Cases, one a row</caption>
+      <thead>
+        <tr>{COLUMNS.map((column) => <Head key={column.title} column={column} query={query} onSort={onSort} />)}</tr>
+      </thead>
+      <tbody>{rows.map((row) => <Row key={row.case_id} row={row} now={now} />)}</tbody>
+    </table>
+  );
+}
+
+function Head({ column, query, onSort }: { column: Column; query: ListQuery; onSort: (sort: SortKey) => void }) {
+  const { sort, title } = column;
+  if (!sort) return <th scope="col"><span>{title}</span></th>;
+  const active = query.sort === sort;
+  return (
+    <th scope="col" aria-sort={active ? (query.descending ? "descending" : "ascending") : "none"}>
+      <button type="button" onClick={() => onSort(sort)}>
+        {title}<span class="arrow" aria-hidden="true">{active ? (query.descending ? "↓" : "↑") : ""}</span>
+      </button>
+    </th>
+  );
+}
+
+function Row({ row, now }: { row: CaseRow; now: number }) {
+  return (
+    <tr class={`row-${row.state}`} data-case={row.case_id}>
+      <td><PriorityTag priority={row.priority} /></td>
+      <td class="number"><a class="open" href={caseUrl(row.case_id)}>{row.accession_number || row.case_id}</a></td>
+      <td class="patient">{personName(row.patient_name) || "—"}<small class="number">{row.patient_id}</small></td>
+      <td class="number">{row.container_id || "—"}</td>
+      <td class="state-cell">
+        <StateBadge state={row.state} />
+        {isActive(row) && <Progress row={row} />}
+      </td>
+      <td class="number" title={exactTime(row.created_at)}>{age(row.created_at, now)}</td>
+      <td class="number" title={exactTime(row.changed_at)}>{age(row.changed_at, now)} ago</td>
+      <td class="cause">
+        {row.alerts.map((alert) => <span key={alert} class="tag tag-care">{alert}</span>)}
+        {row.synthetic && <span class="tag">Synthetic</span>}
+        {row.cause && <span class="text" title={row.cause}>{row.cause}</span>}
+      </td>
+    </tr>
+  );
+}
