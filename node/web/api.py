@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from node.cases import list_cases, read_case
 from node.views import CaseEvent, CaseFile, CaseRow, CaseState, CaseView, ClassView, DeliveryView, WorklistQuery
 from node.web.problems import RequestError
 from node.web.sources import Sources, WebSources
@@ -68,7 +69,7 @@ def worklist(
     query = WorklistQuery(
         search=search.strip(), states=state, sort=sort, descending=descending, offset=offset, limit=limit
     )
-    page = sources.worklist(query)
+    page = list_cases(sources.database, query)
     return WorklistAnswer(rows=page.rows, total=page.total, counts=dict(page.counts))
 
 
@@ -114,9 +115,9 @@ async def events(request: Request) -> AsyncIterator[ServerSentEvent]:
 
 
 def _case(sources: WebSources, case_id: str) -> CaseView:
-    view = sources.case(case_id)
+    view = read_case(sources.database, case_id)
     if view is None:
-        raise RequestError(404, "no such case", field="case_id", remedy="open the worklist and choose a case from there")
+        raise RequestError(404, "no such case", field="case_id", remedy="choose a case from the worklist")
     return view
 
 

@@ -1,12 +1,14 @@
 """The web side in one place: pages, JSON, events, health."""
 
 from collections.abc import Callable
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
+from node.cases import changed_since
 from node.web.api import api
 from node.web.feed import CaseFeed
 from node.web.headers import SecurityHeaders
@@ -25,7 +27,7 @@ def create_web(sources: WebSources) -> FastAPI:
     """
     app = FastAPI(title="Marrow Node", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     app.state.sources = sources
-    app.state.feed = CaseFeed(sources.changed_since, sources.poll_interval_s)
+    app.state.feed = CaseFeed(partial(changed_since, sources.database), sources.poll_interval_s)
     install_problem_answers(app)
     app.include_router(health)
     app.include_router(api)

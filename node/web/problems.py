@@ -1,5 +1,6 @@
 """Every refusal of the web side is JSON: what is wrong, in which field, and the remedy."""
 
+import traceback
 from collections.abc import Mapping
 
 import structlog
@@ -7,6 +8,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dicom_io.errors import DicomError
+from hl7.errors import Hl7Error
+from node.errors import NodeError, answer
+from pipeline.errors import PipelineError
 
 _REMEDIES = {
     404: "open the worklist and choose a case from there",
@@ -64,9 +71,37 @@ async def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
     return problem_answer(error.status_code, str(error.detail), "", _REMEDIES.get(error.status_code, ""), error.headers)
 
 
-async def _on_fault(request: Request, error: Exception) -> JSONResponse:
-    _log.error("web request failed", method=request.method, route=request.scope.get("path"), kind=type(error).__name__)
-    return problem_answer(500, "the node could not answer", "", "try again; the node's log names the fault")
+async def _on_known(_request: Request, error: Exception) -> JSONResponse:
+    told = answer(error)
+    return problem_answer(told.http, str(error), "", "try again later" if told.retry else "")
+
+
+class FaultAnswers:
+    """Answers what no handler expected, and logs its kind and place but not its text, which may name a patient."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception as error:
+            told = answer(error)
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            _log.error("web request failed", kind=type(error).__name__, at=f"{place.filename}:{place.lineno}")
+            if started:
+                raise
+            reply = problem_answer(
+                told.http, "the node could not answer", "", "try again; the node's log has the fault"
+            )
+            await reply(scope, receive, send)
 
 
 def install_problem_answers(app: FastAPI) -> None:
@@ -74,4 +109,6 @@ def install_problem_answers(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(Exception, _on_fault)
+    for kind in (NodeError, DicomError, Hl7Error, PipelineError):
+        app.add_exception_handler(kind, _on_known)
+    app.add_middleware(FaultAnswers)

@@ -1,30 +1,24 @@
-"""What the pages are made from: the functions and values `node/app.py` hands to `create_web`."""
+"""What the pages are made from; `node/app.py` gives it to `create_web`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
-from node.views import CaseRow, CaseView, Check, ClassView, WorklistPage, WorklistQuery
+from node.database import Database
+from node.views import Check, ClassView
 
 STATIC = Path(__file__).with_name("static")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSources:
-    """Read functions over the cases, and what stays the same while the node runs.
+    """Where the web side reads; `checks` answers /health/ready and is called from worker threads."""
 
-    `changed_since` gives the rows whose state, stage or progress changed at or after a moment; `case` gives None
-    for an unknown id. All are called from worker threads.
-    """
-
-    worklist: Callable[[WorklistQuery], WorklistPage]
-    case: Callable[[str], CaseView | None]
-    changed_since: Callable[[datetime], tuple[CaseRow, ...]]
+    database: Database
     checks: Callable[[], tuple[Check, ...]]
     classes: tuple[ClassView, ...]
     registry: CollectorRegistry

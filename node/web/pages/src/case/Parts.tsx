@@ -70,7 +70,7 @@ export function History({ events }: { events: CaseEvent[] }) {
           <li key={index}>
             <time class="number" dateTime={event.at}>{exactTime(event.at)}</time>
             <StateBadge state={event.state} />
-            <span class="why">{event.cause}{event.actor && <span class="muted"> · {event.actor}</span>}</span>
+            <span class="why">{event.cause} <span class="muted">{event.actor && `(${event.actor})`}</span></span>
           </li>
         ))}
       </ol>

@@ -14,9 +14,14 @@ export const exactTime = (iso: string): string => clock.format(new Date(iso));
 /** "12 min", "3 h", "5 d": how long ago. */
 export function age(iso: string, now: number): string {
   const minutes = Math.max(0, Math.floor((now - Date.parse(iso)) / 60_000));
+  if (minutes < 1) return "< 1 min";
   if (minutes < 60) return `${minutes} min`;
   if (minutes < 48 * 60) return `${Math.floor(minutes / 60)} h`;
   return `${Math.floor(minutes / (24 * 60))} d`;
+}
+
+export function ago(iso: string, now: number): string {
+  return now - Date.parse(iso) < 60_000 ? "just now" : `${age(iso, now)} ago`;
 }
 
 /** HL7 and DICOM write family^given^middle^prefix^suffix; people read "Family, Given". */

@@ -1,7 +1,7 @@
 /** The table of the worklist. */
 
 import { caseUrl, type CaseRow } from "../shared/api";
-import { age, exactTime, personName } from "../shared/format";
+import { age, ago, exactTime, personName } from "../shared/format";
 import { isActive, PriorityTag, Progress, StateBadge } from "../shared/State";
 import type { ListQuery, SortKey } from "./query";
 
@@ -59,13 +59,13 @@ function Row({ row, now }: { row: CaseRow; now: number }) {
       <td><PriorityTag priority={row.priority} /></td>
       <td class="number"><a class="open" href={caseUrl(row.case_id)}>{row.accession_number || row.case_id}</a></td>
       <td class="patient">{personName(row.patient_name) || "—"}<small class="number">{row.patient_id}</small></td>
-      <td class="number">{row.container_id || "—"}</td>
+      <td class="number fixed">{row.container_id || "—"}</td>
       <td class="state-cell">
         <StateBadge state={row.state} />
         {isActive(row) && <Progress row={row} />}
       </td>
-      <td class="number" title={exactTime(row.created_at)}>{age(row.created_at, now)}</td>
-      <td class="number" title={exactTime(row.changed_at)}>{age(row.changed_at, now)} ago</td>
+      <td class="number fixed" title={exactTime(row.created_at)}>{age(row.created_at, now)}</td>
+      <td class="number fixed" title={exactTime(row.changed_at)}>{ago(row.changed_at, now)}</td>
       <td class="cause">
         {row.alerts.map((alert) => <span key={alert} class="tag tag-care">{alert}</span>)}
         {row.synthetic && <span class="tag">Synthetic</span>}

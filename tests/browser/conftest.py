@@ -1,0 +1,111 @@
+"""Debian's Chromium, headless and offline, before a node's web side."""
+
+import colorsys
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from prometheus_client import CollectorRegistry
+
+from node.codes import load_codes
+from node.database import prepare
+from node.views import Check
+from node.web.app import create_web
+from node.web.classes import class_views
+from node.web.server import WebServer
+from node.web.sources import STATIC, WebSources
+from pipeline.domain import CELL_CLASSES
+from tests.stored_cases import Site
+
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-sync",
+]
+ARTIFACTS = Path(__file__).parents[2] / "artifacts"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    executable = shutil.which("chromium")
+    assert executable, "chromium is missing: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def pages() -> Path:
+    assert (STATIC / "index.html").is_file(), "the pages are not built: run `make web`"
+    return STATIC
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    database = prepare(f"sqlite:///{tmp_path / 'node.sqlite'}")
+    yield Site(database=database, folder=tmp_path / "results")
+    database.close()
+
+
+@pytest.fixture
+def address(site: Site, pages: Path) -> Iterator[str]:
+    """Where the web side over `site` answers."""
+    sources = WebSources(
+        database=site.database,
+        checks=lambda: (Check(name="database", ok=True),),
+        classes=class_views(load_codes(), _color),
+        registry=CollectorRegistry(),
+        static=pages,
+        poll_interval_s=0.05,
+    )
+    server = WebServer(create_web(sources), "127.0.0.1", 0)
+    server.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.stop()
+
+
+@pytest.fixture
+def page(chromium: Browser, address: str) -> Iterator[Page]:
+    """A page that may not ask anyone but the node, and may not log an error."""
+    context = chromium.new_context(base_url=address, viewport={"width": 1440, "height": 1000})
+    page = context.new_page()
+    faults: list[str] = []
+    page.on(
+        "request", lambda request: request.url.startswith((address, "blob:", "data:")) or faults.append(request.url)
+    )
+    page.on("console", lambda line: _is_fault(line) and faults.append(line.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield page
+    context.close()
+    assert faults == []
+
+
+@pytest.fixture
+def keep_picture(request: pytest.FixtureRequest):
+    """`keep_picture(page, name)` saves a screenshot among the test artefacts, to be looked at."""
+    folder = Path(os.environ.get("ARTIFACTS", ARTIFACTS)) / "browser"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(page: Page, name: str) -> None:
+        page.screenshot(path=folder / f"{name}.png", full_page=True)
+
+    return keep
+
+
+def _is_fault(line: ConsoleMessage) -> bool:
+    """An error, other than the browser's own line for an answer of /api that the page itself shows."""
+    return line.type == "error" and not ("/api/" in line.location["url"] and "404" in line.text)
+
+
+def _color(name: str) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hls_to_rgb(CELL_CLASSES.index(name) / len(CELL_CLASSES), 0.45, 0.5)
+    return round(red * 255), round(green * 255), round(blue * 255)
