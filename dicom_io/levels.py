@@ -1,0 +1,168 @@
+"""One pyramid level: pixels by position, read through wsidicom (PS3.3 C.8.12.6, C.7.6.17)."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+from wsidicom.errors import WsiDicomError
+from wsidicom.file import WsiDicomFileSource
+from wsidicom.geometry import Point
+from wsidicom.instance import WsiInstance
+
+from dicom_io.errors import SlideError
+from dicom_io.header import InstanceHeader, read_dataset, text
+from dicom_io.pixels import FrameFormat
+from dicom_io.scan import UNREADABLE
+from pipeline.domain import RgbImage
+
+WHITE = 255
+_CACHED_BYTES = 96 << 20
+
+
+class TileCache:
+    """The tiles decoded last, shared by the levels of a slide; safe to use from several threads."""
+
+    def __init__(self, size_bytes: int = _CACHED_BYTES) -> None:
+        self._tiles: OrderedDict[tuple[int, int, int], RgbImage] = OrderedDict()
+        self._free = size_bytes
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[int, int, int]) -> RgbImage | None:
+        with self._lock:
+            tile = self._tiles.get(key)
+            if tile is not None:
+                self._tiles.move_to_end(key)
+            return tile
+
+    def put(self, key: tuple[int, int, int], tile: RgbImage) -> None:
+        with self._lock:
+            if key in self._tiles:
+                return
+            self._tiles[key] = tile
+            self._free -= tile.nbytes
+            while self._free < 0 and self._tiles:
+                self._free += self._tiles.popitem(last=False)[1].nbytes
+
+
+class Level:
+    """All instances of one matrix size: one image, its concatenation parts, or its focal planes.
+
+    Parameters
+    ----------
+    headers : Sequence[InstanceHeader]
+        Not empty, one matrix size.
+    cache : TileCache
+
+    Raises
+    ------
+    SlideError
+        The pixels cannot be read; names file and attribute.
+    """
+
+    def __init__(self, headers: Sequence[InstanceHeader], cache: TileCache) -> None:
+        self.header = headers[0]
+        self.size = (self.header.total_pixel_matrix_columns, self.header.total_pixel_matrix_rows)
+        self._cache = cache
+        self._format = _frame_format(self.header)
+        self._source, instances = _open(headers)
+        self._instance, self._z = _middle_plane(instances)
+        self._path = self._instance.optical_paths[0]
+        self.warnings = _warnings(instances)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._source.close()
+
+    def pixels(self, x0: int, y0: int, x1: int, y1: int) -> RgbImage:
+        """The half-open rectangle of this level's pixels, (y1 - y0, x1 - x0, 3); white outside the matrix."""
+        canvas = np.full((y1 - y0, x1 - x0, 3), WHITE, dtype=np.uint8)
+        width, height = self._format.columns, self._format.rows
+        left, top = max(x0, 0), max(y0, 0)
+        right, bottom = min(x1, self.size[0]), min(y1, self.size[1])
+        if left >= right or top >= bottom:
+            return canvas
+        for row in range(top // height, (bottom - 1) // height + 1):
+            for column in range(left // width, (right - 1) // width + 1):
+                tile = self._tile(column, row)
+                if tile is None:
+                    continue
+                tx0, ty0 = max(left, column * width), max(top, row * height)
+                tx1, ty1 = min(right, (column + 1) * width), min(bottom, (row + 1) * height)
+                canvas[ty0 - y0 : ty1 - y0, tx0 - x0 : tx1 - x0] = tile[
+                    ty0 - row * height : ty1 - row * height, tx0 - column * width : tx1 - column * width
+                ]
+        return canvas
+
+    def _tile(self, column: int, row: int) -> RgbImage | None:
+        """A decoded tile; None where a sparse image has none."""
+        key = (id(self), column, row)
+        tile = self._cache.get(key)
+        if tile is not None:
+            return tile
+        data = self._instance.image_data
+        try:
+            if data.is_sparse(Point(column, row), self._z, self._path):
+                return None
+            tile = self._format.decode(data.get_encoded_tile(Point(column, row), self._z, self._path))
+        except SlideError as exc:
+            raise SlideError(f"{self.header.path.name}, tile column {column} row {row}: {exc}") from exc
+        except (WsiDicomError, *UNREADABLE, IndexError) as exc:
+            raise SlideError(
+                f"{self.header.path.name}: PixelData (7FE0,0010) of tile column {column} row {row} cannot be found; "
+                "send the slide again"
+            ) from exc
+        self._cache.put(key, tile)
+        return tile
+
+
+def _frame_format(header: InstanceHeader) -> FrameFormat:
+    ds = read_dataset(header.path)
+    for keyword, allowed in (("SamplesPerPixel", (3,)), ("BitsAllocated", (8,)), ("PixelRepresentation", (0,))):
+        if ds.get(keyword) not in allowed:
+            raise SlideError(
+                f"{header.path.name}: {keyword} is {ds.get(keyword)}, only {allowed[0]} is read; "
+                "export the slide as 8-bit RGB or YBR"
+            )
+    return FrameFormat(
+        transfer_syntax_uid=header.transfer_syntax_uid,
+        photometric_interpretation=text(ds, "PhotometricInterpretation"),
+        rows=header.rows,
+        columns=header.columns,
+        planar_configuration=int(ds.get("PlanarConfiguration") or 0),
+    )
+
+
+def _open(headers: Sequence[InstanceHeader]) -> tuple[WsiDicomFileSource, list[WsiInstance]]:
+    names = ", ".join(header.path.name for header in headers)
+    try:
+        source = WsiDicomFileSource.open([header.path for header in headers])
+        instances = list(source.level_instances)
+        opened = len(source.files or [])
+        assert all(instance.image_data.optical_paths for instance in instances)
+    except (WsiDicomError, *UNREADABLE, IndexError) as exc:
+        raise SlideError(f"{names}: not a level wsidicom can read ({exc}); check ImageType and the tiling") from exc
+    if opened < len(headers):
+        source.close()
+        raise SlideError(f"{names}: {len(headers) - opened} of {len(headers)} files cannot be read as slide levels")
+    return source, instances
+
+
+def _middle_plane(instances: Sequence[WsiInstance]) -> tuple[WsiInstance, float]:
+    """The instance and z (µm) of the middle focal plane."""
+    planes = sorted(
+        ((z, number) for number, instance in enumerate(instances) for z in instance.focal_planes),
+    )
+    z, number = planes[len(planes) // 2]
+    return instances[number], z
+
+
+def _warnings(instances: Sequence[WsiInstance]) -> tuple[str, ...]:
+    planes = {z for instance in instances for z in instance.focal_planes}
+    paths = {path for instance in instances for path in instance.optical_paths}
+    found = []
+    if len(planes) > 1:
+        found.append(f"the slide has {len(planes)} focal planes; the middle one is read")
+    if len(paths) > 1:
+        found.append(f"the slide has {len(paths)} optical paths; the first one is read")
+    return tuple(found)

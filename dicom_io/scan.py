@@ -1,0 +1,174 @@
+"""The byte structure of a DICOM file (PS3.5 section 7, PS3.10 section 7), read without decoding values.
+
+Enough to tell a whole file from a truncated one and to find its pixel data, in one pass of seeks.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pynetdicom.dsutils import split_dataset
+
+from dicom_io.errors import InstanceRejected
+
+CANNOT_UNDERSTAND = 0xC000
+PIXEL_DATA = 0x7FE00010
+EXTENDED_OFFSET_TABLE = 0x7FE00001
+EXTENDED_OFFSET_TABLE_LENGTHS = 0x7FE00002
+UNDEFINED = 0xFFFFFFFF
+_ITEM = 0xFFFEE000
+_ITEM_END = 0xFFFEE00D
+_SEQUENCE_END = 0xFFFEE0DD
+UNREADABLE = (  # what pydicom raises on bytes that are not what they should be
+    InvalidDicomError,
+    BytesLengthException,
+    AttributeError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+_SEQUENCE_END_BYTES = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+_LONG_VR = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One top-level element: where its value starts and how long it is (`UNDEFINED` when delimited)."""
+
+    tag: int
+    vr: bytes
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStart:
+    """What stands before the data set."""
+
+    transfer_syntax_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    offset: int  # of the data set
+
+
+def read_start(path: Path) -> FileStart:
+    """The file meta information of the file at `path`.
+
+    Raises
+    ------
+    InstanceRejected
+        0xC000 when the file is not DICOM or does not name its transfer syntax.
+    """
+    try:
+        meta, offset = split_dataset(path)
+    except UNREADABLE as exc:
+        raise InstanceRejected(CANNOT_UNDERSTAND, f"{path.name} is not a DICOM file (PS3.10)") from exc
+    if not meta.get("TransferSyntaxUID"):
+        raise InstanceRejected(CANNOT_UNDERSTAND, f"{path.name}: TransferSyntaxUID (0002,0010) is absent")
+    return FileStart(
+        transfer_syntax_uid=str(meta.TransferSyntaxUID),
+        sop_class_uid=str(meta.get("MediaStorageSOPClassUID", "")),
+        sop_instance_uid=str(meta.get("MediaStorageSOPInstanceUID", "")),
+        offset=int(offset),
+    )
+
+
+def dataset_digest(path: Path) -> str:
+    """SHA-256 of the data set alone: the file meta information before it is the receiver's, not the sender's."""
+    start = read_start(path)
+    with path.open("rb") as file:
+        file.seek(start.offset)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_complete(path: Path) -> None:
+    """Check that the data set ends where its last element ends.
+
+    Raises
+    ------
+    InstanceRejected
+        0xC000 when bytes are missing or the structure is broken.
+    """
+    start = read_start(path)
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(start.offset, size - len(_SEQUENCE_END_BYTES)))
+        if file.read() == _SEQUENCE_END_BYTES:
+            return  # encapsulated pixel data was closed
+        if start.transfer_syntax_uid in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
+            return  # read whole by pydicom before this
+        for _ in elements(file, start):
+            pass
+
+
+def elements(file: BinaryIO, start: FileStart) -> Iterator[Element]:
+    """Every top-level element in order; little endian, not deflated.
+
+    Raises
+    ------
+    InstanceRejected
+        0xC000 where an element passes the end of the file.
+    """
+    size = file.seek(0, 2)
+    implicit = start.transfer_syntax_uid == ImplicitVRLittleEndian
+    position = start.offset
+    while position < size:
+        file.seek(position)
+        element = _element(file, implicit=implicit)
+        if element.tag == 0 and element.length == 0:
+            return  # zero padding some writers leave behind
+        yield element
+        if element.length == UNDEFINED:
+            position = _end_of_sequence(file, element, implicit=implicit or element.vr == b"UN")
+        else:
+            position = element.offset + element.length
+    if position > size:
+        raise InstanceRejected(CANNOT_UNDERSTAND, f"truncated: {position - size} bytes are missing; send it again")
+
+
+def _element(file: BinaryIO, *, implicit: bool) -> Element:
+    head = file.read(8)
+    if len(head) < 8:
+        raise InstanceRejected(CANNOT_UNDERSTAND, "truncated inside an element's header; send it again")
+    group, number = struct.unpack_from("<HH", head)
+    tag = group << 16 | number
+    if group == 0xFFFE or implicit:
+        vr, length = b"", struct.unpack_from("<L", head, 4)[0]
+    elif head[4:6] in _LONG_VR:
+        vr, tail = head[4:6], file.read(4)
+        if len(tail) < 4:
+            raise InstanceRejected(CANNOT_UNDERSTAND, "truncated inside an element's header; send it again")
+        length = struct.unpack("<L", tail)[0]
+    else:
+        vr, length = head[4:6], struct.unpack_from("<H", head, 6)[0]
+    return Element(tag, vr, file.tell(), length)
+
+
+def _end_of_sequence(file: BinaryIO, element: Element, *, implicit: bool) -> int:
+    """The position after the delimiter that closes `element`, whatever is nested in it."""
+    file.seek(element.offset)
+    depth: list[tuple[int, bool]] = [(_SEQUENCE_END, implicit)]
+    while depth:
+        closing, implicit = depth[-1]
+        inner = _element(file, implicit=implicit)
+        if inner.tag in (_SEQUENCE_END, _ITEM_END):
+            if inner.tag != closing:
+                raise InstanceRejected(CANNOT_UNDERSTAND, f"broken nesting in element {element.tag:08X}")
+            depth.pop()
+        elif inner.length != UNDEFINED:
+            file.seek(inner.length, 1)
+        elif inner.tag == _ITEM:
+            depth.append((_ITEM_END, implicit))
+        else:
+            depth.append((_SEQUENCE_END, implicit or inner.vr == b"UN"))
+    return file.tell()

@@ -1,0 +1,151 @@
+"""Received instances on disk: what an acknowledgement stands for (PS3.4 Annex B, PS3.10).
+
+An instance lives at `root/<study>/<series>/<sop>.dcm`, byte for byte as sent. It arrives in `root/.spool` and gets
+its name by one link, after its bytes are on the disk: a name is either absent or complete, also after a power cut.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import threading
+from pathlib import Path
+
+from dicom_io.errors import InstanceRejected
+from dicom_io.header import InstanceHeader, read_header
+from dicom_io.scan import CANNOT_UNDERSTAND, check_complete, dataset_digest, read_start
+
+__all__ = ["FileStore", "InstanceHeader", "read_header"]
+
+OUT_OF_RESOURCES = 0xA700
+DOES_NOT_MATCH_SOP_CLASS = 0xA900
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
+
+
+class FileStore:
+    """A directory of DICOM instances.
+
+    Parameters
+    ----------
+    root : Path
+        Made when absent; local disk or a shared file system.
+    reserve_bytes : int
+        Space that stays free: an instance that would use it is refused with 0xA700.
+    """
+
+    def __init__(self, root: Path, *, reserve_bytes: int = 1 << 30) -> None:
+        self.root = root
+        self.spool = root / ".spool"
+        self.reserve_bytes = reserve_bytes
+        self._naming = threading.Lock()
+        self.spool.mkdir(parents=True, exist_ok=True)
+
+    def discard_unfinished(self) -> int:
+        """Remove what a killed process left in the spool, none of it acknowledged; returns how many files."""
+        leftovers = [path for path in self.spool.iterdir() if path.is_file()]
+        for path in leftovers:
+            path.unlink()
+        return len(leftovers)
+
+    def require_space(self) -> None:
+        """Check that another instance may be taken in.
+
+        Raises
+        ------
+        InstanceRejected
+            0xA700 when less than `reserve_bytes` is free.
+        """
+        free = shutil.disk_usage(self.root).free
+        if free < self.reserve_bytes:
+            raise InstanceRejected(
+                OUT_OF_RESOURCES,
+                f"disk full: {free >> 20} MiB free below the reserve of {self.reserve_bytes >> 20} MiB; free space",
+            )
+
+    def path_of(self, header: InstanceHeader) -> Path:
+        """Where the instance lives once kept; its UIDs have been checked, so they are safe as names."""
+        series = self.root / header.study_instance_uid / header.series_instance_uid
+        return series / f"{header.sop_instance_uid}.dcm"
+
+    def keep(self, path: Path, *, sha256: str = "") -> InstanceHeader:
+        """Validate the file at `path` and move it to its place; durable when this returns.
+
+        Keeping identical bytes again changes nothing and succeeds.
+
+        Parameters
+        ----------
+        path : Path
+            A whole DICOM file on the volume of `root`, usually in `spool`; gone afterwards, kept or refused.
+        sha256 : str
+            Digest of its data set when already known (see `dataset_digest`).
+
+        Returns
+        -------
+        InstanceHeader
+            With `path` where the instance now is.
+
+        Raises
+        ------
+        InstanceRejected
+            0xC000 for a file that is damaged, incomplete or reuses a SOP instance UID for other content, 0xA900 when
+            the file meta information announces another object than the data set is, 0xA700 when the disk is full.
+        """
+        try:
+            header = read_header(path, sha256=sha256)
+            _check_announced(path, header)
+            check_complete(path)
+            place = self.path_of(header)
+            self._name(path, place, header)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise InstanceRejected(OUT_OF_RESOURCES, f"disk full while keeping an instance: {exc.strerror}") from exc
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+        return header.at(place)
+
+    def _name(self, path: Path, place: Path, header: InstanceHeader) -> None:
+        _sync(path)
+        with self._naming:
+            if place.exists():
+                if dataset_digest(place) != header.sha256:
+                    raise InstanceRejected(
+                        CANNOT_UNDERSTAND,
+                        f"SOPInstanceUID {header.sop_instance_uid} is already kept with other content; "
+                        "send changed content under a new UID",
+                    )
+                return
+            made = [folder for folder in (place.parent, place.parent.parent) if not folder.exists()]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _link(path, place)
+        _sync(place.parent)
+        for folder in made:
+            _sync(folder.parent)
+
+
+def _check_announced(path: Path, header: InstanceHeader) -> None:
+    start = read_start(path)
+    if (start.sop_class_uid, start.sop_instance_uid) != (header.sop_class_uid, header.sop_instance_uid):
+        raise InstanceRejected(
+            DOES_NOT_MATCH_SOP_CLASS,
+            "SOPClassUID or SOPInstanceUID of the data set differs from the one announced for it",
+        )
+
+
+def _link(path: Path, place: Path) -> None:
+    """Give the file its second name, or where the file system has no links, its only one."""
+    try:
+        os.link(path, place)
+    except OSError as exc:
+        if exc.errno not in _NO_LINKS:
+            raise
+        path.rename(place)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
