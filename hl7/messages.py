@@ -1,0 +1,288 @@
+"""HL7 v2 in and out of bytes: character set, segments, leaves, escapes, header.
+
+hl7apy 1.3.5 parses each segment and checks what leaves; three of its ways would misplace what a sender
+wrote, so:
+
+- every field is read as `varies`: its own version tables drop the position of fields and components they do not
+  know (ORC-38 or SPM-30 in a 2.5.1 message), turn times into `datetime` and double backslashes;
+- segments are grouped in `hl7.orders`: its `find_groups` takes a second order for a prior result and drops segments
+  out of place together with the position reached;
+- a byte order mark and line feeds, which it refuses, are repaired before it sees the text.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+from hl7apy.consts import VALIDATION_LEVEL
+from hl7apy.exceptions import HL7apyException
+from hl7apy.parser import parse_segment
+
+from hl7.errors import ParseError
+from hl7.text import Separators, codec_name, unescape
+
+NULL = '""'  # HL7 v2.5.1 2.5.3: delete the value; an empty field means no change
+SUPPORTED_VERSIONS = ("2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1", "2.8.2", "2.9")
+MAXIMUM_SEGMENTS = 20_000
+
+_READING_VERSION = "2.6"  # names hl7apy's data types only; the fields themselves are read as `varies`
+_SEGMENT_START = re.compile(r"[A-Z][A-Z0-9]{2}(?=[^A-Za-z0-9\s]|$)")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """MSH. Fields 3 to 6 are kept as sent, escapes included, so that an answer returns them unaltered."""
+
+    separators: Separators = field(default_factory=Separators)
+    sending_application: str = ""
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    message_type: str = ""
+    trigger: str = ""
+    structure: str = ""
+    control_id: str = ""
+    processing_id: str = ""
+    version: str = ""
+    accept_ack: str = ""
+    application_ack: str = ""
+    character_set: str = ""
+    profiles: tuple[str, ...] = ()
+
+    @property
+    def enhanced(self) -> bool:
+        """Whether the sender asked for enhanced acknowledgement (HL7 v2.5.1 2.9.3)."""
+        return bool(self.accept_ack or self.application_ack)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment as text; its leaves are parsed when first read."""
+
+    name: str
+    line: str
+    separators: Separators
+
+    @cached_property
+    def fields(self) -> Mapping[int, tuple[tuple[tuple[str, ...], ...], ...]]:
+        """Field number → repetitions → components → subcomponents, escapes kept."""
+        return _parse_fields(self)
+
+    def raw(self, number: int) -> str:
+        """The field as sent: all repetitions, escapes kept."""
+        marks = self.separators
+        return marks.repetition.join(
+            marks.component.join(marks.subcomponent.join(component) for component in repetition)
+            for repetition in self.fields.get(number, ())
+        )
+
+    def repetitions(self, number: int) -> int:
+        return len(self.fields.get(number, ()))
+
+    def text(self, number: int, component: int = 1, subcomponent: int = 1, repetition: int = 1) -> str:
+        """One leaf, trimmed and unescaped; empty when absent. `""` (delete) is returned as it is."""
+        try:
+            leaf = self.fields[number][repetition - 1][component - 1][subcomponent - 1]
+        except (KeyError, IndexError):
+            return ""
+        return unescape(leaf.strip(), self.separators)
+
+    def value(self, number: int, component: int = 1, subcomponent: int = 1, repetition: int = 1) -> str:
+        """As `text`, with `""` read as empty."""
+        found = self.text(number, component, subcomponent, repetition)
+        return "" if found == NULL else found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A header and every segment in order, MSH first."""
+
+    header: Header
+    segments: tuple[Segment, ...]
+
+
+def read_message(data: bytes, *, default_character_set: str = "") -> Message:
+    """Split a message into segments, whatever its version.
+
+    Parameters
+    ----------
+    data : bytes
+        The message without its MLLP frame. CR LF and LF line ends, a byte order mark and white space around it
+        are repaired; a line that starts no segment continues the one before it.
+    default_character_set : str
+        Table 0211 value read for an empty MSH-18; empty means ASCII, as the standard has it.
+
+    Raises
+    ------
+    ParseError
+        Not an HL7 message, a batch, a character set that is unknown or does not fit, MSH-2 missing.
+    """
+    header = read_header(data)
+    text = _decode(data, header.character_set or default_character_set)
+    lines = _segment_lines(text)
+    if lines[0][:3] in {"FHS", "BHS"}:
+        raise ParseError(
+            "FHS/BHS batches are not accepted: send each message in its own MLLP frame", code=200, reject=True
+        )
+    if lines[0][:3] != "MSH":
+        raise ParseError("the message does not start with MSH", code=100, location="MSH^1", reject=True)
+    _require_header(header, lines[0])
+    return Message(header=header, segments=tuple(Segment(line[:3], line, header.separators) for line in lines))
+
+
+def read_header(data: bytes) -> Header:
+    """What can be read of the first MSH, for answering; never raises, unreadable parts are empty."""
+    start = re.search(rb"(?:^|[\r\n\xbf\s])(MSH[^A-Za-z0-9\s])", data)
+    if start is None:
+        return Header()
+    line = re.split(rb"[\r\n]", data[start.start(1) :], maxsplit=1)[0]
+    marks = _separators(line[3:12].decode("latin-1"))
+    if marks.field.encode("latin-1") not in line[4:]:
+        return Header(separators=marks)
+    declared = line.decode("latin-1").split(marks.field)[17:18]
+    codec = codec_name(declared[0].split(marks.repetition)[0]) if declared else None
+    plain = line.decode("utf-8" if codec in {None, "ascii"} else str(codec), errors="replace")
+    fields = ["MSH", marks.field, *plain.split(marks.field)[1:], *[""] * 25]
+    kind = [part.strip() for part in fields[9].split(marks.component)] + ["", ""]
+    return Header(
+        separators=marks,
+        sending_application=fields[3],
+        sending_facility=fields[4],
+        receiving_application=fields[5],
+        receiving_facility=fields[6],
+        message_type=kind[0],
+        trigger=kind[1],
+        structure=kind[2],
+        control_id=fields[10].strip(),
+        processing_id=fields[11].split(marks.component)[0].strip(),
+        version=fields[12].split(marks.component)[0].strip(),
+        accept_ack=fields[15].strip(),
+        application_ack=fields[16].strip(),
+        character_set=fields[18].split(marks.repetition)[0].strip(),
+        profiles=tuple(part for part in fields[21].split(marks.repetition) if part.strip()),
+    )
+
+
+def _separators(after_msh: str) -> Separators:
+    """The separators of the text behind `MSH`; the recommended ones where they are missing or unusable."""
+    default = Separators()
+    mark = after_msh[:1]
+    listed = after_msh[1:].split(mark, maxsplit=1)[0][:5] if mark else ""
+    found = mark + listed[:4]
+    if len(listed) < 4 or len(set(found)) < 5 or any(c.isalnum() or not c.isprintable() or c == " " for c in found):
+        usable = mark and mark.isprintable() and mark not in default.encoding_characters
+        return Separators(field=mark) if usable else default
+    return Separators(field=mark, component=found[1], repetition=found[2], escape=found[3], subcomponent=found[4])
+
+
+def _decode(data: bytes, character_set: str) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"M\0S\0H\0" in data[:12] or b"\0M\0S\0H" in data[:12]:
+        raise ParseError(
+            "UTF-16 cannot be framed by MLLP: send UNICODE UTF-8", code=102, location="MSH^1^18", reject=True
+        )
+    body = data.removeprefix(b"\xef\xbb\xbf")
+    codec = codec_name(character_set)
+    if codec is None:
+        raise ParseError(
+            "MSH-18 names a character set this node does not read: send ASCII, 8859/1 to 8859/15 or UNICODE UTF-8",
+            code=103,
+            location="MSH^1^18",
+            reject=True,
+        )
+    if body is not data and codec == "ascii":
+        codec = "utf-8"  # the byte order mark says so
+    try:
+        return body.decode(codec)
+    except UnicodeDecodeError as error:
+        raise ParseError(
+            f"byte {error.start} does not fit the character set of MSH-18 ({character_set or 'empty, so ASCII'}): "
+            "state the character set that was used",
+            code=102,
+            location="MSH^1^18",
+        ) from error
+
+
+def _segment_lines(text: str) -> list[str]:
+    lines: list[str] = []
+    for line in _LINE_END.split(text.strip("\ufeff \t\r\n\0")):
+        if _SEGMENT_START.match(line):
+            lines.append(line.rstrip())
+        elif line.strip() and lines:
+            lines[-1] += " " + line.strip()
+        elif line.strip():
+            raise ParseError("the message does not start with MSH", code=100, location="MSH^1", reject=True)
+        if len(lines) > MAXIMUM_SEGMENTS:
+            raise ParseError(f"more than {MAXIMUM_SEGMENTS} segments: send a smaller message", code=207, reject=True)
+    if not lines:
+        raise ParseError("the message is empty", code=100, location="MSH^1", reject=True)
+    return lines
+
+
+def _require_header(header: Header, line: str) -> None:
+    listed = line[4:].split(header.separators.field, maxsplit=1)[0]
+    stated = header.separators.encoding_characters
+    if not listed.startswith(stated) or len(listed) > 5:
+        raise ParseError(
+            r"MSH-2 must state the encoding characters, such as ^~\&", code=101, location="MSH^1^2", reject=True
+        )
+    for value, number, name in (
+        (header.message_type, 9, "message type"),
+        (header.control_id, 10, "message control id"),
+        (header.version, 12, "version"),
+    ):
+        if not value:
+            raise ParseError(f"MSH-{number} ({name}) is required", code=101, location=f"MSH^1^{number}", reject=True)
+    if header.version not in SUPPORTED_VERSIONS:
+        raise ParseError(
+            f"MSH-12 names a version this node does not read: send one of {', '.join(SUPPORTED_VERSIONS)}",
+            code=203,
+            location="MSH^1^12",
+            reject=True,
+        )
+
+
+@lru_cache(maxsize=1024)
+def _positional(name: str, count: int) -> tuple[str, tuple[object, ...]]:
+    """A message profile for hl7apy that keeps every field where the sender put it."""
+    leaf = ("leaf", None, "varies", None, None, -1)
+    return "sequence", tuple((f"{name}_{number}", leaf, (0, -1), "FIE") for number in range(1, count + 1))
+
+
+def _parse_fields(segment: Segment) -> Mapping[int, tuple[tuple[tuple[str, ...], ...], ...]]:
+    marks = segment.separators
+    characters = {
+        "FIELD": marks.field,
+        "COMPONENT": marks.component,
+        "SUBCOMPONENT": marks.subcomponent,
+        "REPETITION": marks.repetition,
+        "ESCAPE": marks.escape,
+        "SEGMENT": "\r",
+        "GROUP": "\r",
+    }
+    try:
+        parsed = parse_segment(
+            segment.line,
+            _READING_VERSION,
+            characters,
+            VALIDATION_LEVEL.TOLERANT,
+            _positional(segment.name, segment.line.count(marks.field) + 1),
+        )
+        fields: dict[int, list[tuple[tuple[str, ...], ...]]] = {}
+        for found in parsed.children:
+            number = int(found.name.rpartition("_")[2])
+            fields.setdefault(number, []).append(
+                tuple(tuple(_leaf(leaf) for leaf in component.children) for component in found.children)
+            )
+    except (HL7apyException, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise ParseError(
+            f"{segment.name} cannot be read as HL7 fields", code=102, location=f"{segment.name}^1"
+        ) from error
+    return {number: tuple(repetitions) for number, repetitions in fields.items()}
+
+
+def _leaf(subcomponent: object) -> str:
+    held = getattr(subcomponent, "value", None)
+    held = getattr(held, "value", held)
+    return "" if held is None else str(held)

@@ -1,0 +1,349 @@
+"""OML^O21, OML^O33, OML^O35 and ORM^O01 → OrderMessage.
+
+Where a value is looked for, and in which order, is a site's choice: `FieldOrder`. The first field that holds
+something wins (HL7 v2.5.1 chapters 3, 4, 7 and 13; IHE PaLM and Radiology habits).
+"""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from hl7.errors import ParseError
+from hl7.groups import ORDER_CONTROLS, OrderGroup, Specimen, group_orders
+from hl7.messages import NULL, Header, Message, Segment, read_header, read_message
+from hl7.text import read_time
+from pipeline.domain import EntityId, Order, Patient, Priority
+
+ORDER_TRIGGERS = {"OML": ("O21", "O33", "O35"), "ORM": ("O01",)}
+LONGEST_ACCESSION = 16  # DICOM PS3.5 6.2: SH
+_PRIORITIES = {  # table 0485 and the words systems send for it; timing critical and pre-operative cannot wait
+    "S": Priority.STAT,
+    "STAT": Priority.STAT,
+    "A": Priority.ASAP,
+    "ASAP": Priority.ASAP,
+    "T": Priority.ASAP,
+    "P": Priority.ASAP,
+    "U": Priority.ASAP,
+    "URGENT": Priority.ASAP,
+    "R": Priority.ROUTINE,
+    "ROUTINE": Priority.ROUTINE,
+    "C": Priority.ROUTINE,
+    "PRN": Priority.ROUTINE,
+}
+_PATH = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[([^\]]+)\])?-(\d{1,3})(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldOrder:
+    """Where to look, first to last: `SEG-field[.component[.subcomponent]]`; `OBX[code]-5` is the OBX whose
+    OBX-3.1 is `code`.
+
+    `patient_authority` names the assigning authorities (PID-3.4) whose identifier is wanted, best first; without a
+    match the identifier of type MR is taken, then the first.
+    """
+
+    accession_number: tuple[str, ...] = (
+        "ORC-38", "SPM-30", "SAC-2", "IPC-1", "OBR-18", "OBR-20", "OBR-21", "OBR-19", "OBR-3", "ORC-3", "OBR-2",
+    )  # fmt: skip
+    placer_order_number: tuple[str, ...] = ("ORC-2", "OBR-2")
+    filler_order_number: tuple[str, ...] = ("ORC-3", "OBR-3")
+    container_ids: tuple[str, ...] = ("SAC-3", "SPM-2.2", "SPM-2.1", "SAC-4")
+    specimen_ids: tuple[str, ...] = ("SPM-2.1", "SPM-2.2")  # all of them, not the first
+    specimen_type: tuple[str, ...] = ("SPM-4.1", "SPM-4.2", "OBR-15.1.1", "OBR-15.1.2", "OBR-15.2")
+    test_code: tuple[str, ...] = ("OBR-4.1", "OBR-4.4")
+    test_name: tuple[str, ...] = ("OBR-4.2", "OBR-4.5")
+    priority: tuple[str, ...] = ("TQ1-9", "OBR-27.6", "ORC-7.6", "OBR-5")
+    collected_at: tuple[str, ...] = ("SPM-17.1", "OBR-7")
+    patient_authority: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in FieldOrder.__slots__:
+            if name == "patient_authority":
+                continue
+            for path in getattr(self, name):
+                if _PATH.fullmatch(path) is None:
+                    raise ValueError(f"{name}: {path!r} is no field such as SAC-3, SPM-2.2.1 or OBX[SLIDEID]-5")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRequest:
+    """One ORC of a message: what is asked (`control`, table 0119) and of what.
+
+    `deleted` names the fields of `order` the sender emptied on purpose with `""`; an empty field that is not named
+    means no change. `source` is what an acknowledgement repeats.
+    """
+
+    control: str
+    order: Order
+    deleted: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    source: OrderGroup = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderMessage:
+    """An order message; `requests` holds no prior result, `prior_results` counts those left out."""
+
+    header: Header
+    requests: tuple[OrderRequest, ...]
+    prior_results: int = 0
+    patient: Segment = field(repr=False, compare=False)
+
+
+def parse_order_message(
+    message: bytes,
+    fields: FieldOrder | None = None,
+    *,
+    processing_ids: Collection[str] = (),
+    default_character_set: str = "",
+) -> OrderMessage:
+    """Read an order message of HL7 2.3 to 2.9 by group.
+
+    Parameters
+    ----------
+    message : bytes
+        Without its MLLP frame.
+    fields : FieldOrder, optional
+        Where each value is looked for.
+    processing_ids : collection of str
+        MSH-11 values that are accepted (table 0103); empty accepts all.
+    default_character_set : str
+        Table 0211 value for an empty MSH-18; empty means ASCII.
+
+    Raises
+    ------
+    ParseError
+        With the table 0357 code and the place; `reject` for a message of the wrong kind.
+    """
+    _check_kind(read_header(message), processing_ids)
+    read = read_message(message, default_character_set=default_character_set)
+    _check_kind(read.header, processing_ids)
+    return _order_message(read, fields or FieldOrder())
+
+
+def _check_kind(header: Header, processing_ids: Collection[str]) -> None:
+    """Refuse early what is not for this node, so that a long message of another kind is never parsed."""
+    if not (header.message_type and header.control_id):
+        return  # `read_message` says what is missing
+    triggers = ORDER_TRIGGERS.get(header.message_type)
+    if triggers is None:
+        raise ParseError(
+            "MSH-9 names a message type this node does not take: send OML^O21, OML^O33, OML^O35 or ORM^O01",
+            code=200,
+            location="MSH^1^9",
+            reject=True,
+        )
+    if header.trigger not in triggers:
+        raise ParseError(
+            f"MSH-9.2 names an event this node does not take: send {' or '.join(triggers)}",
+            code=201,
+            location="MSH^1^9^1^2",
+            reject=True,
+        )
+    if processing_ids and header.processing_id not in processing_ids:
+        raise ParseError(
+            f"MSH-11 must be {' or '.join(sorted(processing_ids))} here", code=202, location="MSH^1^11", reject=True
+        )
+
+
+def _order_message(message: Message, fields: FieldOrder) -> OrderMessage:
+    groups = group_orders(message)
+    if groups.patient is None:
+        raise ParseError("PID is required: an order names its patient", code=101, location="PID^1")
+    patient = _patient(groups.patient, fields.patient_authority)
+    return OrderMessage(
+        header=message.header,
+        requests=tuple(
+            _request(number, group, groups.others, patient, fields) for number, group in enumerate(groups.orders, 1)
+        ),
+        prior_results=groups.prior_results,
+        patient=groups.patient,
+    )
+
+
+def _request(
+    number: int, group: OrderGroup, others: Sequence[Segment], patient: Patient, fields: FieldOrder
+) -> OrderRequest:
+    control = group.control.upper()
+    if not control:
+        raise ParseError("ORC-1 (order control) is required", code=101, location=f"ORC^{number}^1")
+    if control not in ORDER_CONTROLS:
+        raise ParseError("ORC-1 is not in table 0119: send NW, CA, DC, XO ...", code=103, location=f"ORC^{number}^1")
+    if group.obr is None and control in {"NW", "RO", "XO"}:
+        raise ParseError("OBR is required: an order names the test it asks for", code=101, location=f"OBR^{number}")
+    reading = _Reading([*group.segments(), *others])
+    order = _order(reading, group, patient, fields)
+    if not (order.placer_order_number or order.filler_order_number or order.accession_number):
+        raise ParseError(
+            "ORC-2 (placer order number) or ORC-3 is required: an order has a number",
+            code=101,
+            location=f"ORC^{number}^2",
+        )
+    if control == "NW" and not order.test_code:
+        raise ParseError("OBR-4 (test asked for) is required", code=101, location=f"OBR^{number}^4")
+    return OrderRequest(
+        control=control,
+        order=order,
+        deleted=tuple(reading.deleted),
+        warnings=tuple(_warnings(reading, group, order)),
+        source=group,
+    )
+
+
+def _order(reading: "_Reading", group: OrderGroup, patient: Patient, fields: FieldOrder) -> Order:
+    return Order(
+        patient=patient,
+        placer_order_number=reading.entity("placer_order_number", fields.placer_order_number),
+        filler_order_number=reading.entity("filler_order_number", fields.filler_order_number),
+        accession_number=reading.first("accession_number", fields.accession_number),
+        container_ids=_container_ids(reading, group.specimens, fields.container_ids),
+        specimen_ids=_unique(value for path in fields.specimen_ids for value in reading.all(path)),
+        specimen_type=reading.first("specimen_type", fields.specimen_type),
+        test_code=reading.first("test_code", fields.test_code),
+        test_name=reading.first("test_name", fields.test_name),
+        priority=_priority(reading, fields.priority),
+        collected_at=_collected_at(reading, fields.collected_at),
+        comments=_comments(group),
+    )
+
+
+class _Reading:
+    """Looks values up in the segments of one order, and notes what was deleted or not understood."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self._segments = segments
+        self.deleted: list[str] = []
+        self.warnings: list[str] = []
+
+    def all(self, path: str) -> Iterator[str]:
+        """Every value at a path, `""` included."""
+        for segment, number, component, subcomponent in self._places(path):
+            for repetition in range(1, segment.repetitions(number) + 1):
+                if value := segment.text(number, component, subcomponent, repetition):
+                    yield value
+
+    def first(self, attribute: str, paths: Sequence[str]) -> str:
+        value = next((value for path in paths for value in self.all(path)), "")
+        return self._or_deleted(attribute, value)
+
+    def entity(self, attribute: str, paths: Sequence[str]) -> EntityId | None:
+        """The first EI at a path, components 1 to 4."""
+        for path in paths:
+            for segment, number, *_ in self._places(path):
+                if value := segment.text(number):
+                    if not self._or_deleted(attribute, value):
+                        return None
+                    return EntityId(
+                        value=value,
+                        namespace=segment.value(number, 2),
+                        universal_id=segment.value(number, 3),
+                        universal_id_type=segment.value(number, 4),
+                    )
+        return None
+
+    def _or_deleted(self, attribute: str, value: str) -> str:
+        if value != NULL:
+            return value
+        self.deleted.append(attribute)
+        return ""
+
+    def _places(self, path: str) -> Iterator[tuple[Segment, int, int, int]]:
+        found = _PATH.fullmatch(path)
+        if found is None:
+            return
+        name, code, number, component, subcomponent = found.groups()
+        for segment in self._segments:
+            if segment.name == name and (code is None or code in {segment.value(3), segment.value(3, 4)}):
+                yield segment, int(number), int(component or 1), int(subcomponent or 1)
+
+
+def _patient(pid: Segment, authorities: Sequence[str]) -> Patient:
+    repetition = _identifier_repetition(pid, authorities)
+    patient_id = pid.value(3, 1, 1, repetition)
+    if not patient_id:
+        raise ParseError("PID-3 (patient identifier) is required", code=101, location="PID^1^3")
+    family, given, middle, suffix, prefix = (pid.value(5, component) for component in range(1, 6))
+    return Patient(
+        patient_id=patient_id,
+        issuer=pid.value(3, 4, 1, repetition) or pid.value(3, 4, 2, repetition),
+        name="^".join((family, given, middle, prefix, suffix)).rstrip("^"),
+        birth_date=_birth_date(pid.value(7)),
+        sex=pid.value(8),
+    )
+
+
+def _identifier_repetition(pid: Segment, authorities: Sequence[str]) -> int:
+    repetitions = [number for number in range(1, pid.repetitions(3) + 1) if pid.value(3, 1, 1, number)]
+    for authority in authorities:
+        for number in repetitions:
+            if authority in {pid.value(3, 4, 1, number), pid.value(3, 4, 2, number)}:
+                return number
+    medical_record = [number for number in repetitions if pid.value(3, 5, 1, number) == "MR"]
+    return next(iter(medical_record or repetitions), 1)
+
+
+def _birth_date(text: str) -> date | None:
+    """None when absent or less precise than a day."""
+    if not text:
+        return None
+    try:
+        at = read_time(text)
+    except ValueError as error:
+        raise ParseError("PID-7 (birth date) is no date: send YYYYMMDD", code=102, location="PID^1^7") from error
+    return at.date() if len(re.split(r"[+-]", text)[0]) >= 8 else None
+
+
+def _container_ids(reading: _Reading, specimens: Sequence[Specimen], paths: Sequence[str]) -> tuple[str, ...]:
+    """Per specimen the first path that holds something, and all it holds; without a specimen, of the order."""
+    own = [_Reading([*([specimen.spm] if specimen.spm else []), *specimen.containers]) for specimen in specimens]
+    found: list[str] = []
+    for specimen in own:
+        found += next((values for path in paths if (values := list(specimen.all(path)))), [])
+    if not found:
+        found = next((values for path in paths if (values := list(reading.all(path)))), [])
+    return _unique(found)
+
+
+def _priority(reading: _Reading, paths: Sequence[str]) -> Priority:
+    """The most urgent one of the first field that holds any."""
+    stated = next((values for path in paths if (values := list(reading.all(path)))), [])
+    known = [_PRIORITIES[value.upper()] for value in stated if value.upper() in _PRIORITIES]
+    if stated and not known and stated != [NULL]:
+        reading.warnings.append("the priority stated is not in table 0485: taken as routine")
+    return next((level for level in (Priority.STAT, Priority.ASAP) if level in known), Priority.ROUTINE)
+
+
+def _collected_at(reading: _Reading, paths: Sequence[str]) -> datetime | None:
+    text = reading.first("collected_at", paths)
+    if not text:
+        return None
+    try:
+        return read_time(text)
+    except ValueError:
+        reading.warnings.append("the collection time is no HL7 time: left out")
+        return None
+
+
+def _comments(group: OrderGroup) -> tuple[str, ...]:
+    notes = [*group.notes, *(note for specimen in group.specimens for note in specimen.notes)]
+    return tuple(
+        "\n".join(lines)
+        for note in notes
+        if (lines := [note.value(3, 1, 1, number) for number in range(1, note.repetitions(3) + 1)]) and any(lines)
+    )
+
+
+def _warnings(reading: _Reading, group: OrderGroup, order: Order) -> Iterator[str]:
+    yield from reading.warnings
+    if group.orc is not None and group.obr is not None:
+        for number, name in ((2, "placer"), (3, "filler")):
+            orc, obr = group.orc.value(number), group.obr.value(number)
+            if orc and obr and orc != obr:
+                yield f"ORC-{number} and OBR-{number} ({name} order number) differ: ORC-{number} is used"
+    if len(order.accession_number) > LONGEST_ACCESSION:
+        yield "the accession number is longer than DICOM's 16 characters: no image can carry it"
+
+
+def _unique(values: Iterator[str] | Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for value in values if value != NULL))

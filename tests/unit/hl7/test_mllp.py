@@ -1,0 +1,417 @@
+"""Framing, and the server over real sockets on the loopback interface."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hl7.errors import FramingError, NotAcknowledged
+from hl7.mllp import Broken, FrameReader, MllpServer, frame, send
+
+MESSAGE = b"MSH|^~\\&|LIS|H|NODE|L|20261005||ADT^A08|%s|P|2.5.1\rPID|1\r"
+ACK = b"MSH|^~\\&|NODE|L|LIS|H|20261005||ACK|A%s|P|2.5.1\rMSA|AA|%s\r"
+
+
+def control_id_of(message):
+    return message.split(b"|")[9]
+
+
+async def acknowledge(message, peer):
+    await asyncio.sleep(0)
+    return ACK % (control_id_of(message), control_id_of(message))
+
+
+@contextlib.asynccontextmanager
+async def serving(handle=acknowledge, **options):
+    server = MllpServer("127.0.0.1", 0, handle, **options)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop(drain_timeout_s=5)
+
+
+class Client:
+    """One connection that writes bytes as told and reads whole answers."""
+
+    def __init__(self, reader, writer):
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def connect(cls, server):
+        return cls(*await asyncio.open_connection("127.0.0.1", server.port))
+
+    async def write(self, data):
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self):
+        data = await asyncio.wait_for(self.reader.readuntil(b"\x1c\r"), 10)
+        assert data[0] == 0x0B
+        return data[1:-2]
+
+    async def closed(self):
+        return await asyncio.wait_for(self.reader.read(), 10) == b""
+
+    async def close(self):
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+def with_server(steps, handle=acknowledge, **options):
+    """Run `steps(server, client)` against a server."""
+
+    async def run():
+        async with serving(handle, **options) as server:
+            client = await Client.connect(server)
+            try:
+                return await steps(server, client)
+            finally:
+                await client.close()
+
+    return asyncio.run(run())
+
+
+def test_a_message_is_answered():
+    async def steps(_server, client):
+        await client.write(frame(MESSAGE % b"1"))
+        assert await client.answer() == ACK % (b"1", b"1")
+
+    with_server(steps)
+
+
+def test_a_message_cut_anywhere_is_put_together():
+    async def steps(_server, client):
+        for byte in frame(MESSAGE % b"1"):
+            await client.write(bytes((byte,)))
+            await asyncio.sleep(0)
+        assert await client.answer() == ACK % (b"1", b"1")
+
+    with_server(steps)
+
+
+def test_several_messages_in_one_write_are_answered_in_order():
+    async def steps(_server, client):
+        numbers = [b"%d" % number for number in range(20)]
+        data = b"".join(frame(MESSAGE % number) for number in numbers)
+        await client.write(data[:-10])
+        for number in numbers[:-1]:
+            assert await client.answer() == ACK % (number, number)
+        await client.write(data[-10:])
+        assert await client.answer() == ACK % (numbers[-1], numbers[-1])
+
+    with_server(steps)
+
+
+def test_a_slow_message_does_not_let_a_later_one_overtake():
+    release = asyncio.Event()
+
+    async def handle(message, peer):
+        if control_id_of(message) == b"1":
+            await release.wait()
+        release.set()
+        return await acknowledge(message, peer)
+
+    async def steps(server, client):
+        other = await Client.connect(server)
+        await client.write(frame(MESSAGE % b"1") + frame(MESSAGE % b"2"))
+        await other.write(frame(MESSAGE % b"3"))  # another connection is served meanwhile and releases the first
+        assert await other.answer() == ACK % (b"3", b"3")
+        assert await client.answer() == ACK % (b"1", b"1")
+        assert await client.answer() == ACK % (b"2", b"2")
+        await other.close()
+
+    with_server(steps, handle)
+
+
+def test_blanks_between_frames_do_no_harm():
+    async def steps(_server, client):
+        await client.write(
+            b"\r\n" + frame(MESSAGE % b"1") + b"\r\n\n" + frame(MESSAGE % b"2")[:-1] + frame(MESSAGE % b"3")
+        )
+        for number in (b"1", b"2", b"3"):
+            assert await client.answer() == ACK % (number, number)
+
+    with_server(steps)
+
+
+def test_stray_bytes_are_refused_and_the_frame_behind_them_is_taken():
+    async def steps(_server, client):
+        await client.write(b"noise" + frame(MESSAGE % b"1"))
+        assert b"MSA|AR" in await client.answer()
+        assert await client.answer() == ACK % (b"1", b"1")
+
+    with_server(steps)
+
+
+def test_a_start_byte_inside_a_frame_refuses_what_stood_before_it():
+    async def steps(_server, client):
+        await client.write(b"\x0b" + MESSAGE % b"1" + frame(MESSAGE % b"2"))
+        assert b"MSA|AR|1\r" in await client.answer()
+        assert await client.answer() == ACK % (b"2", b"2")
+
+    with_server(steps)
+
+
+def test_a_message_too_long_is_refused_and_the_connection_closed():
+    async def steps(_server, client):
+        await client.write(b"\x0b" + MESSAGE % b"1" + b"x" * 2000)
+        answer = await client.answer()
+        assert b"MSA|AR|1\r" in answer
+        assert b"longer than 1000 bytes" in answer
+        assert await client.closed()
+
+    with_server(steps, max_frame_bytes=1000)
+
+
+def test_a_message_that_stalls_is_refused_and_the_connection_closed():
+    async def steps(_server, client):
+        await client.write(b"\x0b" + (MESSAGE % b"1")[:60])
+        assert b"not finished in time" in await client.answer()
+        assert await client.closed()
+
+    with_server(steps, stall_timeout_s=0.05)
+
+
+def test_a_message_that_trickles_is_refused_in_the_end():
+    async def steps(_server, client):
+        await client.write(b"\x0b")
+
+        async def trickle():
+            while True:
+                await client.write(b"M")
+                await asyncio.sleep(0.01)
+
+        trickling = asyncio.ensure_future(trickle())
+        assert b"not finished in time" in await client.answer()
+        trickling.cancel()
+        await asyncio.gather(trickling, return_exceptions=True)
+
+    with_server(steps, stall_timeout_s=10, frame_timeout_s=0.2)
+
+
+def test_an_idle_connection_is_kept_while_a_started_frame_is_not():
+    async def steps(_server, client):
+        await client.write(frame(MESSAGE % b"1"))
+        await client.answer()
+        await asyncio.sleep(0.2)  # four times the stall timeout: the time itself is what is tested
+        await client.write(frame(MESSAGE % b"2"))
+        assert await client.answer() == ACK % (b"2", b"2")
+
+    with_server(steps, stall_timeout_s=0.05)
+
+
+def test_an_idle_connection_is_closed_where_the_site_wants_it():
+    async def steps(_server, client):
+        assert await client.closed()
+
+    with_server(steps, idle_timeout_s=0.05)
+
+
+def test_bytes_without_a_frame_are_refused_when_the_connection_ends():
+    async def steps(_server, client):
+        await client.write(MESSAGE % b"1")
+        client.writer.write_eof()
+        assert b"MSA|AR|1\r" in await client.answer()
+
+    with_server(steps)
+
+
+@pytest.mark.parametrize("data", [b"", b"\r", b"garbage", b"MSH|"])
+def test_the_handler_gets_whatever_was_framed(data):
+    async def handle(message, _peer):
+        return b"got " + message
+
+    async def steps(_server, client):
+        await client.write(frame(data))
+        assert await client.answer() == b"got " + data
+
+    with_server(steps, handle)
+
+
+def test_a_handler_that_fails_is_answered_without_its_words():
+    async def handle(_message, _peer):
+        raise RuntimeError("JANE DOE")
+
+    async def steps(_server, client):
+        await client.write(frame(MESSAGE % b"1"))
+        answer = await client.answer()
+        assert b"MSA|AR|1\r" in answer
+        assert b"207" in answer
+        assert b"JANE" not in answer
+        await client.write(frame(MESSAGE % b"2"))
+        assert b"MSA|AR|2\r" in await client.answer()
+
+    with_server(steps, handle)
+
+
+def test_a_handler_may_stay_silent():
+    async def handle(message, peer):
+        return None if control_id_of(message) == b"1" else await acknowledge(message, peer)
+
+    async def steps(_server, client):
+        await client.write(frame(MESSAGE % b"1") + frame(MESSAGE % b"2"))
+        assert await client.answer() == ACK % (b"2", b"2")
+
+    with_server(steps, handle)
+
+
+def test_only_allowed_addresses_are_served():
+    async def steps(_server, client):
+        assert await client.closed()
+
+    with_server(steps, allowed_addresses=("10.0.0.0/8", "::1/128"))
+
+    async def allowed(_server, client):
+        await client.write(frame(MESSAGE % b"1"))
+        assert await client.answer() == ACK % (b"1", b"1")
+
+    with_server(allowed, allowed_addresses=("10.0.0.0/8", "127.0.0.0/8"))
+
+
+def test_connections_beyond_the_limit_are_closed():
+    async def steps(server, client):
+        await client.write(frame(MESSAGE % b"1"))
+        await client.answer()
+        late = await Client.connect(server)
+        assert await late.closed()
+        await late.close()
+
+    with_server(steps, maximum_connections=1)
+
+
+def test_stopping_answers_what_is_in_hand_and_closes_the_rest():
+    async def run():
+        reached, release = asyncio.Event(), asyncio.Event()
+
+        async def handle(message, peer):
+            reached.set()
+            await release.wait()
+            return await acknowledge(message, peer)
+
+        async with serving(handle) as server:
+            busy, idle = await Client.connect(server), await Client.connect(server)
+            await busy.write(frame(MESSAGE % b"1"))
+            await reached.wait()
+            stopping = asyncio.ensure_future(server.stop(drain_timeout_s=10))
+            assert await idle.closed()
+            release.set()
+            assert await busy.answer() == ACK % (b"1", b"1")
+            assert await busy.closed()
+            await stopping
+            with pytest.raises(OSError):
+                await Client.connect(server)
+            await busy.close()
+            await idle.close()
+
+    asyncio.run(run())
+
+
+def test_a_port_in_use_is_an_os_error():
+    async def run():
+        async with serving() as server:
+            with pytest.raises(OSError):
+                await MllpServer("127.0.0.1", server.port, acknowledge).start()
+
+    asyncio.run(run())
+
+
+@contextlib.contextmanager
+def listener(answers):
+    """A peer that answers one message with the bytes given, then closes; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        received = []
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                while not received or not received[-1].endswith(b"\x1c\r"):
+                    received.append((received[-1] if received else b"") + connection.recv(65536))
+                for answer in answers:
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1], received
+        finally:
+            thread.join(10)
+
+
+def test_sending_returns_the_acknowledgement():
+    answer = frame(ACK % (b"1", b"1"))
+    with listener([answer[:10], answer[10:]]) as (port, received):
+        assert send("127.0.0.1", port, MESSAGE % b"1", timeout_s=5) == ACK % (b"1", b"1")
+        assert received[-1] == frame(MESSAGE % b"1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "retryable"),
+    [
+        (frame((ACK % (b"1", b"1")).replace(b"|AA|", b"|AE|")), False),
+        (frame((ACK % (b"1", b"1")).replace(b"|AA|", b"|AR|")), True),
+        (frame(ACK % (b"2", b"2")), True),
+        (b"", True),
+    ],
+)
+def test_sending_says_whether_to_try_again(answer, retryable):
+    with listener([answer]) as (port, _), pytest.raises(NotAcknowledged) as caught:
+        send("127.0.0.1", port, MESSAGE % b"1", timeout_s=5)
+    assert caught.value.retryable is retryable
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400\r\n\r\n\x0bx", b"\x0bMSH|^~\\&"])
+def test_answers_without_a_frame_are_framing_errors(answer):
+    with listener([answer]) as (port, _), pytest.raises(FramingError):
+        send("127.0.0.1", port, MESSAGE % b"1", timeout_s=5)
+
+
+def test_sending_does_not_wait_for_ever():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        with pytest.raises(NotAcknowledged, match="did not answer") as caught:
+            send("127.0.0.1", silent.getsockname()[1], MESSAGE % b"1", timeout_s=0.2)
+        assert caught.value.retryable
+        assert time.monotonic() - started < 5
+
+
+def test_a_peer_that_is_absent_may_be_tried_again():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(NotAcknowledged, match=f"127.0.0.1:{port}") as caught:
+        send("127.0.0.1", port, MESSAGE % b"1", timeout_s=1)
+    assert caught.value.retryable
+
+
+def test_a_message_that_would_break_its_frame_is_not_sent():
+    with pytest.raises(FramingError):
+        send("127.0.0.1", 1, b"MSH|\x1c", timeout_s=1)
+
+
+payloads = st.binary(max_size=60).map(lambda data: bytes(byte for byte in data if byte not in {0x0B, 0x1C}))
+
+
+@given(st.lists(payloads, max_size=6), st.lists(st.integers(1, 40), min_size=1, max_size=20))
+def test_frames_survive_any_cut(messages, cuts):
+    data = b"".join(map(frame, messages))
+    reader, found, at, turn = FrameReader(), [], 0, 0
+    while at < len(data):
+        size = cuts[turn % len(cuts)]
+        found += list(reader.feed(data[at : at + size]))
+        at, turn = at + size, turn + 1
+    assert found == messages
+    assert reader.unfinished == b""
+
+
+@given(st.lists(st.binary(max_size=50), max_size=20))
+def test_no_bytes_break_the_reader(parts):
+    reader = FrameReader(maximum_frame_bytes=64)
+    for part in parts:
+        for found in reader.feed(part):
+            assert isinstance(found, bytes | Broken)
+            assert not isinstance(found, bytes) or len(found) <= 64
