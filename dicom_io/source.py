@@ -1,0 +1,150 @@
+"""The images that results refer to: the levels of one slide, as headers without pixels (PS3.3 A.32.8)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import VLWholeSlideMicroscopyImageStorage
+
+from dicom_io.errors import SlideError
+from dicom_io.uids import derive_uid
+
+_EMPTY_WHEN_ABSENT = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "ContainerIdentifier",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Source:
+    """The VOLUME images of one slide; `levels` go from fine to coarse and the first is `base`."""
+
+    levels: tuple[Dataset, ...]
+
+    @property
+    def base(self) -> Dataset:
+        """The image whose pixels are the level-0 coordinates of a Report."""
+        return self.levels[0]
+
+
+def matrix_size(level: Dataset) -> tuple[int, int]:
+    """Width and height of the total pixel matrix."""
+    return int(level.TotalPixelMatrixColumns), int(level.TotalPixelMatrixRows)
+
+
+def pixel_spacing(level: Dataset) -> tuple[float, float]:
+    """Distance between rows and between columns, mm."""
+    row, column = level.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing
+    return float(row), float(column)
+
+
+def matrix_origin(level: Dataset) -> tuple[float, float]:
+    """Where the centre of the first pixel of the matrix lies on the slide, mm."""
+    origin = level.TotalPixelMatrixOriginSequence[0]
+    return float(origin.XOffsetInSlideCoordinateSystem), float(origin.YOffsetInSlideCoordinateSystem)
+
+
+def slide_coordinates(points: NDArray[np.float64], level: Dataset) -> NDArray[np.float64]:
+    """Points of the pixel matrix in the slide's frame of reference (PS3.3 C.7.6.2.1.1 with C.8.12.2).
+
+    Parameters
+    ----------
+    points : (N, 2) of (x, y), pixels; (0, 0) is the outer corner of the first pixel
+    level : the image whose pixels they are
+
+    Returns
+    -------
+    (N, 3) of (x, y, z), mm
+    """
+    orientation = np.array(level.ImageOrientationSlide, dtype=np.float64).reshape(2, 3)  # along a row, down a column
+    spacing = np.array(pixel_spacing(level))[::-1]  # between columns, between rows
+    offset = np.array([*matrix_origin(level), 0.0])
+    return np.asarray(offset + (points - 0.5) * spacing @ orientation)
+
+
+def read_source(paths: Sequence[Path]) -> Source:
+    """Read the headers of a slide's VOLUME images.
+
+    What a lax writer left out but a result must have is filled in: empty where PS3.3 allows empty, derived from the
+    series where it does not (frame of reference, specimen UID), so that all results of a slide agree.
+
+    Raises
+    ------
+    SlideError
+        If a file is not DICOM, or no VOLUME image is among them, or one lacks its geometry.
+    """
+    volumes = sorted(filter(_is_volume, map(_read, paths)), key=_rank)
+    if not volumes:
+        raise SlideError("No VL Whole Slide Microscopy image with ImageType VOLUME is among the slide's files.")
+    for level in volumes:
+        _require_geometry(level)
+    levels = {matrix_size(level): level for level in reversed(volumes)}
+    return Source(levels=tuple(_complete(level) for _, level in sorted(levels.items(), reverse=True)))
+
+
+def _read(path: Path) -> Dataset:
+    try:
+        header = dcmread(path, stop_before_pixels=True)
+    except (InvalidDicomError, OSError) as exc:
+        raise SlideError(f"{path.name} cannot be read as DICOM; remove it or send it again.") from exc
+    if "PerFrameFunctionalGroupsSequence" in header:
+        del header.PerFrameFunctionalGroupsSequence  # can be larger than all the rest, and no result needs it
+    return header
+
+
+def _is_volume(header: Dataset) -> bool:
+    image_type = header.get("ImageType") or []
+    return bool(header.SOPClassUID == VLWholeSlideMicroscopyImageStorage and "VOLUME" in image_type)
+
+
+def _rank(header: Dataset) -> tuple[int, bool, int, str]:
+    """The fine before the coarse, the scanned before the resampled, the first part of a concatenation first."""
+    return (
+        -int(header.get("TotalPixelMatrixColumns", 0)),
+        "RESAMPLED" in header.ImageType,
+        int(header.get("InConcatenationNumber", 0)),
+        str(header.SOPInstanceUID),
+    )
+
+
+def _require_geometry(level: Dataset) -> None:
+    for keyword in (
+        "TotalPixelMatrixColumns",
+        "TotalPixelMatrixRows",
+        "TotalPixelMatrixOriginSequence",
+        "ImageOrientationSlide",
+        "SharedFunctionalGroupsSequence",
+    ):
+        if keyword not in level:
+            raise SlideError(f"{keyword} is absent in {level.SOPInstanceUID}; export the slide again with it.")
+
+
+def _complete(level: Dataset) -> Dataset:
+    for keyword in _EMPTY_WHEN_ABSENT:
+        if keyword not in level:
+            setattr(level, keyword, "")
+    if level.PatientSex not in ("M", "F", "O"):
+        level.PatientSex = ""
+    series = str(level.SeriesInstanceUID)
+    if not level.get("FrameOfReferenceUID"):
+        level.FrameOfReferenceUID = derive_uid(series, "frame of reference")
+    if not level.get("PositionReferenceIndicator"):
+        level.PositionReferenceIndicator = "SLIDE_CORNER"
+    if not level.get("SpecimenDescriptionSequence"):
+        specimen = Dataset()
+        specimen.SpecimenIdentifier = level.ContainerIdentifier
+        specimen.SpecimenUID = derive_uid(series, "specimen")
+        level.SpecimenDescriptionSequence = [specimen]
+    return level

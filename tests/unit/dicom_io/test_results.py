@@ -1,0 +1,109 @@
+"""The set of result objects: which, under which UIDs, and the same bytes each time."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from dicom_io.errors import SlideError
+from dicom_io.results import write_results
+from pipeline.domain import Report, ResultStatus
+from tests.builders import build_analysis, build_codes, build_no_result, build_report
+from tests.slides import write_slide
+
+CODES = build_codes()
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_slide(tmp_path_factory.mktemp("slide"))
+
+
+def written(report: Report, slide: list[Path], folder: Path) -> dict[str, bytes]:
+    folder.mkdir()
+    return {item.kind: item.path.read_bytes() for item in write_results(report, slide, CODES, folder)}
+
+
+def test_a_counted_slide_gives_five_objects(slide: list[Path], tmp_path: Path) -> None:
+    objects = write_results(build_report(), slide, CODES, tmp_path)
+    assert {item.kind for item in objects} == {"SEG", "SEGROI", "ANN", "SR", "SR3D"}
+    assert len({item.series_instance_uid for item in objects}) == len(objects)
+    for item in objects:
+        ds = dcmread(item.path)
+        assert (ds.SOPInstanceUID, ds.SeriesInstanceUID) == (item.sop_instance_uid, item.series_instance_uid)
+        assert ds.StudyInstanceUID == dcmread(slide[0]).StudyInstanceUID
+        assert ds.PatientID == "TEST-4711"
+
+
+def test_the_same_report_gives_the_same_bytes(slide: list[Path], tmp_path: Path) -> None:
+    first = written(build_report(), slide, tmp_path / "first")
+    assert written(build_report(), list(reversed(slide)), tmp_path / "second") == first
+
+
+@pytest.mark.parametrize("change", [{"revision": 1}, {"case_id": "case-0002"}])
+def test_another_report_gives_other_uids(slide: list[Path], tmp_path: Path, change: dict[str, object]) -> None:
+    first = write_results(build_report(), slide, CODES, tmp_path)
+    second = write_results(build_report(**change), slide, CODES, tmp_path)
+    assert not {item.sop_instance_uid for item in first} & {item.sop_instance_uid for item in second}
+
+
+def test_times_are_those_of_the_analysis(slide: list[Path], tmp_path: Path) -> None:
+    later = build_report(analysed_at=build_report().analysed_at + timedelta(days=1))
+    for item in write_results(later, slide, CODES, tmp_path):
+        ds = dcmread(item.path)
+        assert (ds.ContentDate, ds.ContentTime, ds.InstanceCreationDate) == ("20261006", "101500", "20261006")
+
+
+def test_without_an_analysis_only_the_count_document_is_made(slide: list[Path], tmp_path: Path) -> None:
+    assert [item.kind for item in write_results(build_no_result(), slide, CODES, tmp_path)] == ["SR"]
+
+
+def test_without_cells_there_is_no_mask_of_cells(slide: list[Path], tmp_path: Path) -> None:
+    report = build_report(analysis=build_analysis(cells=()))
+    assert {item.kind for item in write_results(report, slide, CODES, tmp_path)} == {"SEGROI", "SR3D", "SR"}
+
+
+def test_without_regions_there_is_no_region_object(slide: list[Path], tmp_path: Path) -> None:
+    report = build_report(analysis=build_analysis(regions=()))
+    assert {item.kind for item in write_results(report, slide, CODES, tmp_path)} == {"SEG", "ANN", "SR"}
+
+
+def test_a_signed_report_replaces_the_earlier_one(slide: list[Path], tmp_path: Path) -> None:
+    first = write_results(build_report(), slide, CODES, tmp_path)
+    signed = build_report(status=ResultStatus.FINAL, reviewer="Rev^Ina", revision=1)
+    for item in write_results(signed, slide, CODES, tmp_path, predecessors=first, organization="Lab"):
+        ds = dcmread(item.path)
+        if item.kind.startswith("SR"):
+            before = next(old for old in first if old.kind == item.kind)
+            named = ds.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+            assert named.ReferencedSOPInstanceUID == before.sop_instance_uid
+
+
+def test_what_a_lax_scanner_left_out_is_filled_the_same_way_in_all(slide: list[Path], tmp_path: Path) -> None:
+    lax = []
+    for path in slide:
+        ds = dcmread(path)
+        for keyword in ("FrameOfReferenceUID", "SpecimenDescriptionSequence", "StudyID", "PatientBirthDate"):
+            delattr(ds, keyword)
+        lax.append(tmp_path / path.name)
+        ds.save_as(lax[-1])
+    objects = [dcmread(item.path) for item in write_results(build_report(), lax, CODES, tmp_path)]
+    assert len({ds.FrameOfReferenceUID for ds in objects if "FrameOfReferenceUID" in ds}) == 1
+
+
+def test_a_folder_without_a_slide_is_refused(tmp_path: Path) -> None:
+    stray = tmp_path / "notes.txt"
+    stray.write_text("not DICOM")
+    with pytest.raises(SlideError, match=r"notes\.txt"):
+        write_results(build_report(), [stray], CODES, tmp_path)
+    with pytest.raises(SlideError, match="VOLUME"):
+        write_results(build_report(), [], CODES, tmp_path)
+
+
+def test_missing_geometry_is_named(slide: list[Path], tmp_path: Path) -> None:
+    ds = dcmread(slide[0])
+    del ds.ImageOrientationSlide
+    ds.save_as(tmp_path / "flat.dcm")
+    with pytest.raises(SlideError, match="ImageOrientationSlide"):
+        write_results(build_report(), [tmp_path / "flat.dcm"], CODES, tmp_path)
