@@ -1,11 +1,10 @@
 """HL7 v2 in and out of bytes: character set, segments, leaves, escapes, header.
 
-hl7apy 1.3.5 parses each segment and checks what leaves; three of its ways would misplace what a sender
-wrote, so:
+hl7apy 1.3.5 parses each segment and checks what leaves; where its ways would misplace what a sender wrote:
 
 - every field is read as `varies`: its own version tables drop the position of fields and components they do not
   know (ORC-38 or SPM-30 in a 2.5.1 message), turn times into `datetime` and double backslashes;
-- segments are grouped in `hl7.orders`: its `find_groups` takes a second order for a prior result and drops segments
+- segments are grouped in `hl7.groups`: its `find_groups` takes a second order for a prior result and drops segments
   out of place together with the position reached;
 - a byte order mark and line feeds, which it refuses, are repaired before it sees the text.
 """
@@ -28,6 +27,7 @@ MAXIMUM_SEGMENTS = 20_000
 
 _READING_VERSION = "2.6"  # names hl7apy's data types only; the fields themselves are read as `varies`
 _SEGMENT_START = re.compile(r"[A-Z][A-Z0-9]{2}(?=[^A-Za-z0-9\s]|$)")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -119,21 +119,32 @@ def read_message(data: bytes, *, default_character_set: str = "") -> Message:
     ParseError
         Not an HL7 message, a batch, a character set that is unknown or does not fit, MSH-2 missing.
     """
+    refuse_batch(data)
     header = read_header(data)
     text = _decode(data, header.character_set or default_character_set)
     lines = _segment_lines(text)
-    if lines[0][:3] in {"FHS", "BHS"}:
-        raise ParseError(
-            "FHS/BHS batches are not accepted: send each message in its own MLLP frame", code=200, reject=True
-        )
     if lines[0][:3] != "MSH":
         raise ParseError("the message does not start with MSH", code=100, location="MSH^1", reject=True)
     _require_header(header, lines[0])
     return Message(header=header, segments=tuple(Segment(line[:3], line, header.separators) for line in lines))
 
 
+def refuse_batch(data: bytes) -> None:
+    """Raise ParseError for a batch or file of messages (HL7 v2.5.1 2.10.3)."""
+    start = data[:64].removeprefix(_BYTE_ORDER_MARK).lstrip()[:3]
+    if start in {b"FHS", b"BHS"}:
+        raise ParseError(
+            "FHS/BHS batches are not accepted: send each message in its own MLLP frame",
+            code=200,
+            location=f"{start.decode()}^1",
+            reject=True,
+        )
+
+
 def read_header(data: bytes) -> Header:
     """What can be read of the first MSH, for answering; never raises, unreadable parts are empty."""
+    if _is_utf16(data):
+        data = data.decode("utf-16", errors="replace").encode()
     start = re.search(rb"(?:^|[\r\n\xbf\s])(MSH[^A-Za-z0-9\s])", data)
     if start is None:
         return Header()
@@ -177,12 +188,16 @@ def _separators(after_msh: str) -> Separators:
     return Separators(field=mark, component=found[1], repetition=found[2], escape=found[3], subcomponent=found[4])
 
 
+def _is_utf16(data: bytes) -> bool:
+    return data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"M\0S\0H\0" in data[:12] or b"\0M\0S\0H" in data[:12]
+
+
 def _decode(data: bytes, character_set: str) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"M\0S\0H\0" in data[:12] or b"\0M\0S\0H" in data[:12]:
+    if _is_utf16(data):
         raise ParseError(
             "UTF-16 cannot be framed by MLLP: send UNICODE UTF-8", code=102, location="MSH^1^18", reject=True
         )
-    body = data.removeprefix(b"\xef\xbb\xbf")
+    body = data.removeprefix(_BYTE_ORDER_MARK)
     codec = codec_name(character_set)
     if codec is None:
         raise ParseError(

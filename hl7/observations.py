@@ -1,6 +1,7 @@
 """The rows of a result: one OBX each with the notes below it (HL7 v2.5.1 7.4.2; LOINC and local codes)."""
 
 import base64
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from pipeline.domain import Analysis, CellCode, Component, Report, ResultStatus
 
 ME_RATIO = "me_ratio"  # the key of the M:E ratio in `ResultsConfig.ranges`
 LOCAL_SYSTEM = "99BMA"
+_TEXT_LINE = 120  # characters: escaped, still below the 199 that strict receivers allow a repetition
 _EXCLUDED_WARNING_PERCENT = 2.0  # of all nucleated cells: above it the 16 percentages are noticeably inflated
 
 
@@ -73,7 +75,7 @@ def _no_result(report: Report) -> Row:
     reason = report.reason or "The slide could not be counted."
     return Row(
         code=join_components(*local_code("NORESULT", "Reason for no result")),
-        value=escape(reason),
+        value="~".join(escape(line) for line in textwrap.wrap(reason, _TEXT_LINE)),
         value_type="TX",
         status=ResultStatus.NO_RESULT.value,
         notes=(f"No differential count: {reason}",),

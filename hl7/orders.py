@@ -11,7 +11,7 @@ from datetime import date, datetime
 
 from hl7.errors import ParseError
 from hl7.groups import ORDER_CONTROLS, OrderGroup, Specimen, group_orders
-from hl7.messages import NULL, Header, Message, Segment, read_header, read_message
+from hl7.messages import NULL, Header, Message, Segment, read_header, read_message, refuse_batch
 from hl7.text import read_time
 from pipeline.domain import EntityId, Order, Patient, Priority
 
@@ -116,9 +116,9 @@ def parse_order_message(
     ParseError
         With the table 0357 code and the place; `reject` for a message of the wrong kind.
     """
+    refuse_batch(message)
     _check_kind(read_header(message), processing_ids)
     read = read_message(message, default_character_set=default_character_set)
-    _check_kind(read.header, processing_ids)
     return _order_message(read, fields or FieldOrder())
 
 

@@ -6,6 +6,7 @@ OBR-22, so OBR-3 never changes between P, F and C and OBR-22 grows with `Report.
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -21,6 +22,7 @@ from pipeline.domain import CellCode, EntityId, Report, ResultStatus
 
 __all__ = ["ResultsConfig", "control_id", "encode_oru", "filler_order_number"]
 
+_OID = re.compile(r"[0-2](\.(0|[1-9]\d*))+")
 _REVIEWED = frozenset({ResultStatus.FINAL, ResultStatus.CORRECTED})
 _PANEL = ("47286-0", "Differential panel - Bone marrow", "LN")
 _ORDER_STATUS = {  # ORC-5, table 0038
@@ -120,12 +122,17 @@ def _pid(report: Report) -> Iterator[str]:
         "PID",
         {
             1: "1",
-            3: join_components(patient.patient_id, "", "", patient.issuer, "MR"),
+            3: f"{escape(patient.patient_id)}^^^{_authority(patient.issuer)}^MR",
             5: join_components(family, given, middle, suffix, prefix) or "^^^^^^U",  # table 0200: unspecified
             7: f"{patient.birth_date:%Y%m%d}" if patient.birth_date else "",
             8: escape(patient.sex),
         },
     )
+
+
+def _authority(issuer: str) -> str:
+    """HD: a name, or an OID in its place."""
+    return f"&{issuer}&ISO" if _OID.fullmatch(issuer) else escape(issuer)
 
 
 def _orc(report: Report, config: ResultsConfig) -> str:

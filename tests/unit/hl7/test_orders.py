@@ -213,7 +213,7 @@ def test_a_field_order_that_names_no_field_is_refused():
         (b"", 100, "MSH^1", True),
         (b" \r\n ", 100, "MSH^1", True),
         (b"hello", 100, "MSH^1", True),
-        (b"FHS|^~\\&|LIS\rBHS|^~\\&|LIS\r" + ORDER.encode() + b"BTS|1\rFTS|1\r", 200, "", True),
+        (b"FHS|^~\\&|LIS\rBHS|^~\\&|LIS\r" + ORDER.encode() + b"BTS|1\rFTS|1\r", 200, "FHS^1", True),
         (ORDER.encode("utf-16"), 102, "MSH^1^18", True),
         (order_with(ORC="ORC|PR|PL-1"), 101, "ORC^1", False),
     ],
