@@ -113,6 +113,8 @@ orders = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("business_key", sa.Text, nullable=False, unique=True),
+    _text("placer_order_number", index=True),
+    _text("filler_order_number", index=True),
     sa.Column("state", sa.Text, nullable=False, index=True),  # open, cancelled
     sa.Column("body", sa.JSON, nullable=False),
     sa.Column("received_at", UtcDateTime, nullable=False),
@@ -127,6 +129,21 @@ order_keys = sa.Table(
     sa.Column("kind", sa.Text, primary_key=True),  # accession, container, specimen
     sa.Column("value", sa.Text, primary_key=True),
     sa.Index("ix_order_keys_kind_value", "kind", "value"),
+)
+
+# What a slide can be found by, the same way.
+slide_keys = sa.Table(
+    "slide_keys",
+    metadata,
+    sa.Column(
+        "series_instance_uid",
+        sa.Text,
+        sa.ForeignKey("slides.series_instance_uid", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, primary_key=True),
+    sa.Index("ix_slide_keys_kind_value", "kind", "value"),
 )
 
 cases = sa.Table(

@@ -67,6 +67,7 @@ class Hl7Settings(Section):
     idle_timeout_s: Seconds = 300
     stall_timeout_s: Seconds = 30
     processing_id: Literal["P", "T", "D"] = "P"
+    default_character_set: str = ""
     sending_application: str = "MARROWNODE"
     sending_facility: str = "LAB"
     receiving_application: str = "LIS"
@@ -92,6 +93,7 @@ class IntakeSettings(Section):
     require_order: bool = True
     order_timeout_s: Seconds = 86_400
     slide_timeout_s: Seconds = 604_800
+    check_container: bool = True
     late_instance: Literal["hold", "rerun"] = "hold"
 
 

@@ -64,6 +64,8 @@ def upgrade() -> None:
         "orders",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("business_key", sa.Text(), nullable=False),
+        sa.Column("placer_order_number", sa.Text(), server_default="", nullable=False),
+        sa.Column("filler_order_number", sa.Text(), server_default="", nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("body", sa.JSON(), nullable=False),
         sa.Column("received_at", sa.DateTime(), nullable=False),
@@ -72,6 +74,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("business_key", name=op.f("uq_orders_business_key")),
     )
     with op.batch_alter_table("orders", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_orders_filler_order_number"), ["filler_order_number"], unique=False)
+        batch_op.create_index(batch_op.f("ix_orders_placer_order_number"), ["placer_order_number"], unique=False)
         batch_op.create_index(batch_op.f("ix_orders_state"), ["state"], unique=False)
 
     op.create_table(
@@ -157,6 +161,22 @@ def upgrade() -> None:
         batch_op.create_index("ix_order_keys_kind_value", ["kind", "value"], unique=False)
 
     op.create_table(
+        "slide_keys",
+        sa.Column("series_instance_uid", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["series_instance_uid"],
+            ["slides.series_instance_uid"],
+            name=op.f("fk_slide_keys_series_instance_uid"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("series_instance_uid", "kind", "value", name=op.f("pk_slide_keys")),
+    )
+    with op.batch_alter_table("slide_keys", schema=None) as batch_op:
+        batch_op.create_index("ix_slide_keys_kind_value", ["kind", "value"], unique=False)
+
+    op.create_table(
         "case_events",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("case_id", sa.Text(), nullable=False),
@@ -225,6 +245,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_case_events_case_id"))
 
     op.drop_table("case_events")
+    with op.batch_alter_table("slide_keys", schema=None) as batch_op:
+        batch_op.drop_index("ix_slide_keys_kind_value")
+
+    op.drop_table("slide_keys")
     with op.batch_alter_table("order_keys", schema=None) as batch_op:
         batch_op.drop_index("ix_order_keys_kind_value")
 
@@ -246,6 +270,8 @@ def downgrade() -> None:
     op.drop_table("slides")
     with op.batch_alter_table("orders", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_orders_state"))
+        batch_op.drop_index(batch_op.f("ix_orders_placer_order_number"))
+        batch_op.drop_index(batch_op.f("ix_orders_filler_order_number"))
 
     op.drop_table("orders")
     with op.batch_alter_table("messages", schema=None) as batch_op:

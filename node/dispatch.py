@@ -1,0 +1,106 @@
+"""Sending a case on its way: to the queue, again after a failure, past a hold, or out."""
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from node import cases
+from node.database import deliveries, slides
+from node.delivery_book import restart_deliveries
+from node.errors import WrongState
+from node.queues import CASES, COUNT, Work
+from node.views import CaseState
+from pipeline.domain import Priority
+
+
+def queue_case(connection: Connection, work: Work, case_id: str, cause: str, *, actor: str = cases.NODE) -> None:
+    """Have the case's slide counted; STAT before ASAP before routine, then in order of arrival.
+
+    Each call is one run with its own number. A result that was sent before is followed by a new revision.
+    """
+    case = cases.current(connection, case_id)
+    slide = connection.execute(
+        sa.select(slides).where(slides.c.series_instance_uid == case.series_instance_uid)
+    ).one_or_none()
+    if slide is None:
+        msg = f"case {case_id} has no slide yet; send it, or wait for it"
+        raise WrongState(msg)
+    sent = connection.execute(
+        sa.select(sa.func.count())
+        .select_from(deliveries)
+        .where(deliveries.c.case_id == case_id, deliveries.c.revision == case.revision)
+    ).scalar_one()
+    run = case.run + 1
+    cases.move(
+        connection,
+        case_id,
+        CaseState.QUEUED,
+        cause,
+        actor=actor,
+        run=run,
+        attempts=0,
+        stage="",
+        progress=0.0,
+        hold_cause="",
+        slide_digest=slide.digest,
+        revision=case.revision + (1 if sent else 0),
+    )
+    work.ask(
+        connection,
+        COUNT,
+        f"{case_id}:{slide.digest[:16]}:{run}",
+        case_id,
+        run,
+        queue=CASES,
+        priority=cases.rank(Priority(case.priority)),
+    )
+
+
+def requeue(connection: Connection, work: Work, case_id: str, actor: str) -> str:
+    """Take a failed or held case up again where it stopped; returns what is done.
+
+    Raises
+    ------
+    UnknownCase
+        There is no such case.
+    WrongState
+        The case is neither failed nor held, or has no slide yet.
+    """
+    case = cases.current(connection, case_id)
+    if case.state not in {CaseState.FAILED, CaseState.HELD}:
+        msg = f"case {case_id} is {case.state}; only failed and held cases are requeued"
+        raise WrongState(msg)
+    if case.state == CaseState.FAILED and restart_deliveries(connection, work, case_id, case.revision):
+        cases.move(connection, case_id, CaseState.DELIVERING, "delivery requeued", actor=actor)
+        return "its results are delivered again"
+    queue_case(connection, work, case_id, "requeued", actor=actor)
+    return "its slide is counted again"
+
+
+def accept(connection: Connection, case_id: str, actor: str, reason: str) -> None:
+    """Close a held case whose result is out: a person has looked.
+
+    Raises
+    ------
+    UnknownCase
+        There is no such case.
+    WrongState
+        The case is not held, or nothing was reported yet.
+    """
+    case = cases.current(connection, case_id)
+    if case.state != CaseState.HELD or not case.result_status:
+        msg = f"case {case_id} has no held result to accept; requeue or cancel it"
+        raise WrongState(msg)
+    cases.move(connection, case_id, CaseState.REPORTED, reason, actor=actor, hold_cause="")
+
+
+def cancel(connection: Connection, case_id: str, actor: str, reason: str) -> None:
+    """Drop a case; a running count stops at its next step.
+
+    Raises
+    ------
+    UnknownCase
+        There is no such case.
+    WrongState
+        Its result is out already.
+    """
+    cases.move(connection, case_id, CaseState.CANCELLED, reason, actor=actor)

@@ -1,0 +1,164 @@
+"""What the listeners do with what arrives: keep it, ask for the work it makes necessary, and only then acknowledge.
+
+An instance is already a file when it comes here; an order is kept as the bytes that were sent. Matching, completeness
+and time-outs are work of the worker (`node/linking.py`).
+"""
+
+import hashlib
+import uuid
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from dicom_io.store import InstanceHeader
+from hl7.acks import accept, refuse
+from hl7.errors import ParseError
+from hl7.messages import Header, read_header
+from hl7.orders import parse_order_message
+from node import audit, order_book
+from node.database import Database, instances, messages, slides
+from node.queues import SETTLE, Work
+from node.settings import Settings
+
+_SLIDE_MODALITY = "SM"
+
+
+class Intake:
+    """The handlers of the DICOM and MLLP listeners."""
+
+    def __init__(self, settings: Settings, database: Database, work: Work) -> None:
+        self._settings = settings
+        self._database = database
+        self._work = work
+
+    def instance(self, header: InstanceHeader, calling_ae: str) -> None:
+        """Index a kept instance; when this returns it may be acknowledged. Indexing it again changes nothing."""
+        now = datetime.now(UTC)
+        with self._database.write() as connection:
+            known = connection.execute(
+                sa.select(instances.c.sha256).where(instances.c.sop_instance_uid == header.sop_instance_uid)
+            ).scalar_one_or_none()
+            if known is not None:
+                return
+            connection.execute(
+                instances.insert().values(
+                    sop_instance_uid=header.sop_instance_uid,
+                    series_instance_uid=header.series_instance_uid,
+                    study_instance_uid=header.study_instance_uid,
+                    sop_class_uid=header.sop_class_uid,
+                    transfer_syntax_uid=header.transfer_syntax_uid,
+                    modality=header.modality,
+                    path=str(header.path),
+                    sha256=header.sha256,
+                    number_of_frames=header.number_of_frames,
+                    calling_ae=calling_ae,
+                    received_at=now,
+                )
+            )
+            if header.modality == _SLIDE_MODALITY:
+                _extend_slide(connection, header, now)
+                self._ask_to_settle(connection, header.series_instance_uid, now, self._settings.intake.incomplete_s)
+            audit.record(connection, calling_ae, "instance received", subject=header.sop_instance_uid)
+
+    def released(self, series: frozenset[str]) -> None:
+        """An association ended normally: its slides are complete once nothing follows for `intake.quiet_s`."""
+        now = datetime.now(UTC)
+        with self._database.write() as connection:
+            for uid in sorted(series):
+                changed = connection.execute(
+                    slides.update().where(slides.c.series_instance_uid == uid).values(released_at=now)
+                )
+                if changed.rowcount:
+                    self._ask_to_settle(connection, uid, now, self._settings.intake.quiet_s)
+
+    def message(self, body: bytes, peer: str) -> bytes:
+        """Take one HL7 message; returns the acknowledgement, which says that it is on disk.
+
+        A message sent again (same MSH-3, MSH-4 and MSH-10, same content) gets the acknowledgement of the first time;
+        the same identity with other content is refused (AE 205).
+        """
+        header = read_header(body)
+        key = _duplicate_key(header)
+        digest = hashlib.sha256(body).hexdigest()
+        with self._database.write() as connection:
+            earlier = connection.execute(
+                sa.select(messages.c.digest, messages.c.reply).where(messages.c.duplicate_key == key)
+            ).one_or_none()
+            if earlier is not None and earlier.digest == digest:
+                return bytes(earlier.reply)
+            if earlier is not None:
+                return _refuse(
+                    body, ParseError("MSH-10 was used for another message", code=205, location="MSH^1^10")
+                )
+            reply = self._take(connection, body)
+            connection.execute(
+                messages.insert().values(
+                    direction="in",
+                    duplicate_key=key,
+                    digest=digest,
+                    body=body,
+                    reply=reply,
+                    peer=peer,
+                    control_id=header.control_id,
+                    at=datetime.now(UTC),
+                )
+            )
+            audit.record(
+                connection, header.sending_application or peer, "message received", subject=header.control_id
+            )
+        return reply
+
+    def _take(self, connection: Connection, body: bytes) -> bytes:
+        try:
+            message = parse_order_message(
+                body,
+                processing_ids=(self._settings.hl7.processing_id,),
+                default_character_set=self._settings.hl7.default_character_set,
+            )
+        except ParseError as exc:
+            return _refuse(body, exc)
+        outcomes = [
+            order_book.take(connection, request, self._settings.intake, self._work) for request in message.requests
+        ]
+        return accept(message, outcomes, at=datetime.now(UTC), control_id=_control_id())
+
+    def _ask_to_settle(self, connection: Connection, series: str, now: datetime, delay_s: float) -> None:
+        self._work.ask(connection, SETTLE, f"{series}:{now.timestamp():.6f}", series, delay_s=delay_s)
+
+
+def _extend_slide(connection: Connection, header: InstanceHeader, now: datetime) -> None:
+    """Count the instance to its slide, which is no longer, or not yet, complete."""
+    changed = connection.execute(
+        slides.update()
+        .where(slides.c.series_instance_uid == header.series_instance_uid)
+        .values(state="receiving", last_instance_at=now, instance_count=slides.c.instance_count + 1)
+    )
+    if changed.rowcount:
+        return
+    connection.execute(
+        slides.insert().values(
+            series_instance_uid=header.series_instance_uid,
+            study_instance_uid=header.study_instance_uid,
+            state="receiving",
+            instance_count=1,
+            first_instance_at=now,
+            last_instance_at=now,
+        )
+    )
+
+
+def _duplicate_key(header: Header) -> str | None:
+    if not header.control_id:
+        return None
+    return "|".join(("in", header.sending_application, header.sending_facility, header.control_id))
+
+
+def _refuse(body: bytes, error: ParseError) -> bytes:
+    return refuse(body, error, at=datetime.now(UTC), control_id=_control_id())
+
+
+def _control_id() -> str:
+    return uuid.uuid4().hex[:20].upper()
+
+
