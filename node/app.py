@@ -1,0 +1,162 @@
+"""The wiring: everything `marrow-node serve` runs is built here from one `Settings`.
+
+One process holds the listeners and the pages; the model works in a child process, which may die and is started again.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import structlog
+from dbos import DBOS
+
+from dicom_io.errors import PeerError
+from dicom_io.listener import DicomListener, ListenerConfig
+from dicom_io.store import FileStore
+from hl7.mllp import MllpServer
+from node.database import Database, prepare
+from node.errors import SettingsError, dimse_status
+from node.files import write_atomically
+from node.intake import Intake
+from node.metrics import build_registry, readiness
+from node.queues import Work
+from node.settings import Settings
+from node.supervisor import Supervisor
+from node.web.app import create_web
+from node.web.classes import class_views
+from node.web.server import WebServer
+from node.web.sources import WebSources
+
+_log = structlog.get_logger(__name__)
+
+
+def serve(settings: Settings, config: Path) -> None:
+    """Run the node until it is told to stop (SIGTERM, SIGINT).
+
+    Raises
+    ------
+    SettingsError
+        A port is taken, the home is in use, or the worker cannot use the configuration or the bundle.
+
+    """
+    asyncio.run(_serve(settings, config))
+
+
+async def _serve(settings: Settings, config: Path) -> None:
+    with ExitStack() as stack:
+        home = stack.enter_context(_own_home(settings))
+        database = prepare(settings.database_url)
+        stack.callback(database.close)
+        DBOS.migrate(settings.database_url)
+        work = Work(settings.database_url)
+        stack.callback(work.close)
+        intake = Intake(settings, database, work)
+        supervisor = Supervisor(config)
+        dicom = _dicom(settings, intake)
+        mllp = _mllp(settings, intake)
+        web = WebServer(create_web(_sources(settings, database, supervisor)), settings.web.host, settings.web.port)
+        with _taken("dicom", settings.dicom.port):
+            dicom.start()
+        stack.callback(dicom.stop)
+        with _taken("web", settings.web.port):
+            web.start()
+        stack.callback(web.stop)
+        with _taken("hl7", settings.hl7.port):
+            await mllp.start()
+        try:
+            supervisor.start()
+            stack.callback(supervisor.stop)
+            stop = _stop_signal()
+            await _first_of(stop.wait(), asyncio.to_thread(supervisor.wait_until_ready))
+            if not stop.is_set():
+                _announce(home, dicom=dicom.port, hl7=mllp.port, web=web.port)
+                await stop.wait()
+        finally:
+            await mllp.stop()
+        _log.info("stopping")
+
+
+def _dicom(settings: Settings, intake: Intake) -> DicomListener:
+    config = ListenerConfig(
+        ae_title=settings.dicom.ae_title,
+        host=settings.dicom.host,
+        port=settings.dicom.port,
+        allowed_calling_ae=settings.dicom.allowed_calling_ae,
+        allowed_addresses=settings.dicom.allowed_addresses,
+        check_called_ae=settings.dicom.check_called_ae,
+        network_timeout_s=settings.dicom.network_timeout_s,
+        maximum_associations=settings.dicom.maximum_associations,
+    )
+    store = FileStore(settings.home_folder / "store")
+    store.discard_unfinished()
+    return DicomListener(config, store, intake.instance, intake.released, dimse_status)
+
+
+def _mllp(settings: Settings, intake: Intake) -> MllpServer:
+    async def handle(message: bytes, peer: str) -> bytes:
+        return await asyncio.to_thread(intake.message, message, peer)
+
+    return MllpServer(
+        settings.hl7.host,
+        settings.hl7.port,
+        handle,
+        allowed_addresses=settings.hl7.allowed_addresses,
+        max_frame_bytes=settings.hl7.maximum_frame_bytes,
+        idle_timeout_s=settings.hl7.idle_timeout_s,
+        stall_timeout_s=settings.hl7.stall_timeout_s,
+    )
+
+
+def _sources(settings: Settings, database: Database, supervisor: Supervisor) -> WebSources:
+    return WebSources(
+        database=database,
+        checks=lambda: readiness(database, settings.home_folder, lambda: supervisor.ready),
+        classes=class_views(),
+        registry=build_registry(database, lambda: supervisor.ready),
+    )
+
+
+@contextmanager
+def _own_home(settings: Settings) -> Iterator[Path]:
+    """The home folder, made when absent, held against a second node."""
+    home = settings.home_folder
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = (home / "node.lock").open("w")
+    except OSError as exc:
+        msg = f"home: {home} cannot be used ({exc.strerror}); name a folder the node may write to"
+        raise SettingsError(msg) from exc
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            msg = f"home: another node runs in {home}; stop it, or give this one its own home"
+            raise SettingsError(msg) from exc
+        yield home
+
+
+@contextmanager
+def _taken(section: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, PeerError) as exc:
+        msg = f"{section}.port {port} cannot be opened ({exc}); stop what uses it, or set another port"
+        raise SettingsError(msg) from exc
+
+
+def _announce(home: Path, **ports: int) -> None:
+    """Say, in the log and in run.json, that the node is up and where."""
+    write_atomically(home / "run.json", json.dumps({"pid": os.getpid(), **ports}).encode())
+    _log.info("node is up", **ports)
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
