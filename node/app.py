@@ -15,10 +15,12 @@ from pathlib import Path
 import structlog
 from dbos import DBOS
 
+from dicom_io.codes import class_color
 from dicom_io.errors import PeerError
 from dicom_io.listener import DicomListener, ListenerConfig
 from dicom_io.store import FileStore
 from hl7.mllp import MllpServer
+from node.codes import load_codes
 from node.database import Database, prepare
 from node.errors import SettingsError, dimse_status
 from node.files import write_atomically
@@ -72,10 +74,13 @@ async def _serve(settings: Settings, config: Path) -> None:
             supervisor.start()
             stack.callback(supervisor.stop)
             stop = _stop_signal()
-            await _first_of(stop.wait(), asyncio.to_thread(supervisor.wait_until_ready))
-            if not stop.is_set():
+            ready = asyncio.create_task(asyncio.to_thread(supervisor.wait_until_ready))
+            stopped = asyncio.create_task(stop.wait())
+            await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                ready.result()
                 _announce(home, dicom=dicom.port, hl7=mllp.port, web=web.port)
-                await stop.wait()
+            await stopped
         finally:
             await mllp.stop()
         _log.info("stopping")
@@ -116,7 +121,7 @@ def _sources(settings: Settings, database: Database, supervisor: Supervisor) -> 
     return WebSources(
         database=database,
         checks=lambda: readiness(database, settings.home_folder, lambda: supervisor.ready),
-        classes=class_views(),
+        classes=class_views(load_codes(), class_color),
         registry=build_registry(database, lambda: supervisor.ready),
     )
 

@@ -19,9 +19,6 @@ from node.errors import answer
 from node.queues import Work
 from node.settings import LisSettings, PacsSettings, Settings
 
-_DICOM_KINDS = ("SEG", "ANN", "SR", "SR3D")
-
-
 def destinations(settings: Settings) -> tuple[tuple[str, str], ...]:
     """Every configured destination as (name, kind)."""
     pacs = tuple((pacs.name, "stow" if pacs.url else "dicom") for pacs in settings.pacs)
@@ -57,17 +54,19 @@ class Deliverer:
     def _send(self, row: Row[Any]) -> None:
         for pacs in self._settings.pacs:
             if pacs.name == row.destination:
-                self._to_pacs(pacs, self._files(row, _DICOM_KINDS))
+                self._to_pacs(pacs, self._files(row, objects.c.sop_instance_uid != ""))
                 return
         for lis in self._settings.lis:
             if lis.name == row.destination:
-                self._to_lis(lis, row, self._files(row, ("ORU",)))
+                self._to_lis(lis, row, self._files(row, objects.c.kind == "ORU"))
                 return
         msg = f"destination {row.destination} is no longer configured; add it again or cancel the delivery"
         raise LookupError(msg)
 
     def _to_pacs(self, pacs: PacsSettings, files: Sequence[Path]) -> None:
         timeout_s = self._settings.retry.delivery_timeout_s
+        if not files:
+            return
         if pacs.url is not None:
             stow(pacs.url, files, timeout_s=timeout_s)
             return
@@ -105,13 +104,11 @@ class Deliverer:
             )
             return int(stored.scalar_one())
 
-    def _files(self, row: Row[Any], kinds: Sequence[str]) -> list[Path]:
+    def _files(self, row: Row[Any], wanted: sa.ColumnElement[bool]) -> list[Path]:
         with self._database.read() as connection:
             paths = connection.execute(
                 sa.select(objects.c.path)
-                .where(
-                    objects.c.case_id == row.case_id, objects.c.revision == row.revision, objects.c.kind.in_(kinds)
-                )
+                .where(objects.c.case_id == row.case_id, objects.c.revision == row.revision, wanted)
                 .order_by(objects.c.kind)
             ).scalars()
             return [Path(path) for path in paths]

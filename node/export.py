@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.domain import Box, Cell, DifferentialCount, Polygon, Report
+from pipeline.domain import Analysis, Box, Cell, DifferentialCount, Polygon, Report
 
 _DECIMALS = 2
 
@@ -41,33 +41,31 @@ def result_json(report: Report) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def geojson(report: Report, color: Callable[[str], tuple[int, int, int]]) -> bytes:
+def geojson(analysis: Analysis, color: Callable[[str], tuple[int, int, int]]) -> bytes:
     """Regions and cells as a FeatureCollection that QuPath and GIS tools open (RFC 7946; pixels, not degrees)."""
-    features: list[dict[str, Any]] = []
-    if report.analysis is not None:
-        for number, region in enumerate(report.analysis.regions, start=1):
-            features.append(
-                {
-                    "type": "Feature",
-                    "id": f"region-{number}",
-                    "geometry": _ring(region.polygon),
-                    "properties": {"objectType": "annotation", "classification": {"name": "Region of interest"}},
-                }
-            )
-        for cell in report.analysis.cells:
-            features.append(
-                {
-                    "type": "Feature",
-                    "id": f"cell-{cell.id}",
-                    "geometry": _ring(cell.polygon),
-                    "properties": {
-                        "objectType": "detection",
-                        "classification": {"name": cell.class_name, "color": list(color(cell.class_name))},
-                        "measurements": {"probability": round(cell.probability, 4)},
-                        "review": cell.review,
-                    },
-                }
-            )
+    features: list[dict[str, Any]] = [
+        {
+            "type": "Feature",
+            "id": f"region-{number}",
+            "geometry": _ring(region.polygon),
+            "properties": {"objectType": "annotation", "classification": {"name": "Region of interest"}},
+        }
+        for number, region in enumerate(analysis.regions, start=1)
+    ]
+    features += [
+        {
+            "type": "Feature",
+            "id": f"cell-{cell.id}",
+            "geometry": _ring(cell.polygon),
+            "properties": {
+                "objectType": "detection",
+                "classification": {"name": cell.class_name, "color": list(color(cell.class_name))},
+                "measurements": {"probability": round(cell.probability, 4)},
+                "review": cell.review,
+            },
+        }
+        for cell in analysis.cells
+    ]
     return json.dumps({"type": "FeatureCollection", "features": features}, separators=(",", ":")).encode()
 
 

@@ -1,6 +1,6 @@
-"""Everything a report becomes, in one folder: SEG, ANN, SR, ORU, result.json, GeoJSON and the overview picture.
+"""Everything a report becomes: SEG, ANN, SR, ORU, result.json, GeoJSON and the overview picture.
 
-The folder appears whole or not at all, and the same report fills it with the same bytes.
+The same report becomes the same bytes.
 """
 
 import io
@@ -11,22 +11,28 @@ from pathlib import Path
 from PIL import Image
 
 from dicom_io.codes import class_color
-from dicom_io.results import write_results
+from dicom_io.errors import SlideError
+from dicom_io.results import ResultObject, write_results
 from hl7.results import ResultsConfig, encode_oru
 from node.export import geojson, result_json
-from node.files import replace_folder, sha256_of
+from node.files import sha256_of
 from node.settings import Hl7Settings
-from pipeline.domain import CELL_CLASSES, CellCode, Report, Slide
+from pipeline.domain import CELL_CLASSES, CellCode, Report, RgbImage, Slide
 from pipeline.overview import draw_overview
 
-_DICOM = "application/dicom"
+_OTHERS = (
+    ("ORU", "oru.hl7", "x-application/hl7-v2+er7"),
+    ("RESULT", "result.json", "application/json"),
+    ("GEOJSON", "cells.geojson", "application/geo+json"),
+    ("OVERVIEW", "overview.png", "image/png"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
     """One file of a result; the UIDs are empty unless it is a DICOM object."""
 
-    kind: str  # SEG, ANN, SR, SR3D, ORU, RESULT, GEOJSON, OVERVIEW
+    kind: str  # SEG, SEGROI, ANN, SR, SR3D, ORU, RESULT, GEOJSON, OVERVIEW
     name: str
     media_type: str
     path: Path
@@ -44,50 +50,43 @@ def write_outputs(
     hl7: Hl7Settings,
     folder: Path,
 ) -> tuple[Output, ...]:
-    """Fill `folder` with the report's files, in place of what was there.
+    """Write the files of a report into an existing folder.
 
     Parameters
     ----------
+    report : Report
+        Without an analysis it becomes an SR, an ORU and a result.json that say why.
     slide : Slide or None
-        What the overview is drawn from; without it, or without an analysis, there is no overview.
+        What the overview is drawn from.
     slide_paths : sequence of Path
         The DICOM instances of the slide, which SEG, ANN and SR refer to.
+    codes : mapping of str to CellCode
+        By class name.
+    hl7 : Hl7Settings
+        How the site wants its ORU.
+    folder : Path
+        Files of the same names are replaced.
+
+    Raises
+    ------
+    SlideError
+        The slide was counted, but its instances cannot be referred to.
 
     """
-    with replace_folder(folder) as filling:
-        objects = write_results(report, slide_paths, codes, filling)
-        (filling / "oru.hl7").write_bytes(encode_oru(report, codes, results_config(hl7)))
-        (filling / "result.json").write_bytes(result_json(report))
-        (filling / "cells.geojson").write_bytes(geojson(report, class_color))
-        if slide is not None and report.analysis is not None:
+    made = [_dicom(written) for written in _objects(report, slide_paths, codes, folder)]
+    (folder / "oru.hl7").write_bytes(encode_oru(report, codes, results_config(hl7)))
+    (folder / "result.json").write_bytes(result_json(report))
+    if report.analysis is not None:
+        (folder / "cells.geojson").write_bytes(geojson(report.analysis, class_color))
+        if slide is not None:
             colors = {name: class_color(name) for name in CELL_CLASSES}
-            (filling / "overview.png").write_bytes(_png(draw_overview(slide, report.analysis, colors)))
-        relative = [(made, made.path.name) for made in objects]
-    dicom = [
-        Output(
-            kind=made.kind,
-            name=name,
-            media_type=_DICOM,
-            path=folder / name,
-            sha256=sha256_of(folder / name),
-            sop_class_uid=made.sop_class_uid,
-            sop_instance_uid=made.sop_instance_uid,
-            series_instance_uid=made.series_instance_uid,
-        )
-        for made, name in relative
-    ]
-    others = (
-        ("ORU", "oru.hl7", "application/edi-hl7v2"),
-        ("RESULT", "result.json", "application/json"),
-        ("GEOJSON", "cells.geojson", "application/geo+json"),
-        ("OVERVIEW", "overview.png", "image/png"),
-    )
+            (folder / "overview.png").write_bytes(_png(draw_overview(slide, report.analysis, colors)))
     plain = [
         Output(kind=kind, name=name, media_type=media_type, path=folder / name, sha256=sha256_of(folder / name))
-        for kind, name, media_type in others
+        for kind, name, media_type in _OTHERS
         if (folder / name).is_file()
     ]
-    return (*dicom, *plain)
+    return (*made, *plain)
 
 
 def results_config(hl7: Hl7Settings) -> ResultsConfig:
@@ -104,7 +103,31 @@ def results_config(hl7: Hl7Settings) -> ResultsConfig:
     )
 
 
-def _png(image: object) -> bytes:
+def _objects(
+    report: Report, slide_paths: Sequence[Path], codes: Mapping[str, CellCode], folder: Path
+) -> tuple[ResultObject, ...]:
+    try:
+        return write_results(report, slide_paths, codes, folder)
+    except SlideError:
+        if report.analysis is not None:
+            raise
+        return ()  # an SR refers to its slide; of a slide that cannot be read the ORU alone says so
+
+
+def _dicom(written: ResultObject) -> Output:
+    return Output(
+        kind=str(written.kind),
+        name=written.path.name,
+        media_type="application/dicom",
+        path=written.path,
+        sha256=sha256_of(written.path),
+        sop_class_uid=written.sop_class_uid,
+        sop_instance_uid=written.sop_instance_uid,
+        series_instance_uid=written.series_instance_uid,
+    )
+
+
+def _png(image: RgbImage) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")  # type: ignore[arg-type]
+    Image.fromarray(image).save(buffer, format="PNG")
     return buffer.getvalue()

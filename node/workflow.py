@@ -6,7 +6,8 @@ whether a run still counts: a step of a cancelled or overtaken run ends it.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from node.database import Database, instances, objects, slides
 from node.database import cases as case_table
 from node.delivery import Deliverer, destinations
 from node.errors import CaseCancelled, NodeError, RepeatedCrash, answer
+from node.files import replace_folder
 from node.inference import Inference, describe
 from node.linking import Linking
 from node.outputs import Output, write_outputs
@@ -175,11 +177,10 @@ class CaseSteps:
         )
         paths = [Path(path) for path in slide["files"]]
         folder = self._folder / case_id / f"revision-{case.revision}"
-        if analysis is None:
-            made = write_outputs(report, None, paths, self._codes, self._settings.hl7, folder)
-        else:
-            with DicomSlide.open(paths) as opened:
-                made = write_outputs(report, opened, paths, self._codes, self._settings.hl7, folder)
+        with replace_folder(folder) as filling, ExitStack() as stack:
+            opened = stack.enter_context(DicomSlide.open(paths)) if analysis else None
+            written = write_outputs(report, opened, paths, self._codes, self._settings.hl7, filling)
+        made = tuple(replace(output, path=folder / output.name) for output in written)
         hold = f"not countable: {report.reason}" if analysis is None else few
         self._record(case_id, run, report, made, hold)
 
