@@ -111,6 +111,11 @@ class DicomSlide:
         """The file of the instance that annotations and segmentations refer to."""
         return self._base.path
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files of the pyramid, largest level first."""
+        return tuple(header.path for header in self._headers)
+
     @cached_property
     def info(self) -> SlideInfo:
         """Identity, geometry and scanner; the digest reads every file once."""
