@@ -71,7 +71,9 @@ def worker(config: Config = None, supervised: Annotated[bool, typer.Option(hidde
 
 @app.command()
 def demo(
-    slide: Annotated[Path | None, typer.Option(help="A folder of DICOM instances; without it a synthetic smear.")] = None,
+    slide: Annotated[
+        Path | None, typer.Option(help="A folder of DICOM instances; without it a synthetic smear.")
+    ] = None,
     roi: Annotated[Roi, typer.Option(help="whole: no body and tail to find, the whole slide counts.")] = "auto",
     tiles: Annotated[Tiles, typer.Option(help="all: every tile counts.")] = "auto",
     port_base: Annotated[int | None, typer.Option(help="DICOM, MLLP and HTTP on N, N+1, N+2; else free ports.")] = None,
@@ -94,11 +96,14 @@ def analyse(
 ) -> None:
     """Count one slide without a node: result.json, SEG, ANN, SR, ORU text, GeoJSON and the overview."""
     from node.analyse import analyse_folder
+    from node.cases import whole_progress
     from node.show import progress_bar, show_report
 
     settings = _with_analysis(load_settings(config), roi, tiles)
-    with progress_bar(quiet=as_json) as progress:
-        done = analyse_folder(slide, out, settings, progress)
+    with progress_bar(quiet=as_json) as show:
+        done = analyse_folder(
+            slide, out, settings, lambda stage, fraction: show(stage, whole_progress(stage, fraction))
+        )
     if as_json:
         sys.stdout.write((out / "result.json").read_text(encoding="utf-8") + "\n")
         return
@@ -137,7 +142,7 @@ def main() -> None:
         _end(f"{exc.filename or 'system'}: {exc.strerror or exc}")
     except KeyboardInterrupt:
         _end("interrupted", code=130)
-    except Exception as exc:  # noqa: BLE001 - the last resort: no traceback is an answer
+    except Exception as exc:
         _end(f"unforeseen {type(exc).__name__}: {exc}; run again with MARROW_NODE_DEBUG=1 and report the traceback")
 
 

@@ -58,7 +58,9 @@ def worklist(
 
 @app.command()
 def show(
-    case: Case, as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False, config: Config = None
+    case: Case,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    config: Config = None,
 ) -> None:
     """Everything that happened to one case."""
     view = read_case(open_existing(load_settings(config).database_url), case)

@@ -1,9 +1,6 @@
 """`marrow-node segment`, `classify`, `phantom`, `convert`, `bundle` and `check`: one part at a time, without a node."""
 
 import json
-
-
-
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path

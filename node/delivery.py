@@ -19,6 +19,7 @@ from node.errors import answer
 from node.queues import Work
 from node.settings import LisSettings, PacsSettings, Settings
 
+
 def destinations(settings: Settings) -> tuple[tuple[str, str], ...]:
     """Every configured destination as (name, kind)."""
     pacs = tuple((pacs.name, "stow" if pacs.url else "dicom") for pacs in settings.pacs)
@@ -47,7 +48,7 @@ class Deliverer:
     def _try(self, row: Row[Any]) -> Attempt:
         try:
             self._send(row)
-        except Exception as exc:  # noqa: BLE001 - the worker's boundary: recorded on the delivery and tried again
+        except Exception as exc:
             return Attempt(problem=str(exc) or type(exc).__name__, retryable=answer(exc).retry)
         return Attempt()
 

@@ -88,9 +88,7 @@ def pending(connection: Connection, delivery_id: str, generation: int, attempt: 
     ).one_or_none()
 
 
-def settle(
-    connection: Connection, work: Work, row: Row[Any], attempt: Attempt, retry: RetrySettings
-) -> None:
+def settle(connection: Connection, work: Work, row: Row[Any], attempt: Attempt, retry: RetrySettings) -> None:
     """Record an attempt, ask for the next one when there is to be one, and close the case when all is delivered."""
     now = datetime.now(UTC)
     number = row.attempts + 1

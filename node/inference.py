@@ -4,13 +4,14 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
+
 from dicom_io.completeness import volumes_of
 from dicom_io.errors import InstanceRejected, SlideError
 from dicom_io.header import InstanceHeader, parse_header
 from dicom_io.slide import DicomSlide
 from node.settings import AnalysisSettings, BundleSettings
 from pipeline import run
-from pipeline.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
 from pipeline.domain import Analysis, BundleInfo, SlideInfo
 
 

@@ -88,9 +88,7 @@ class Intake:
             if earlier is not None and earlier.digest == digest:
                 return bytes(earlier.reply)
             if earlier is not None:
-                return _refuse(
-                    body, ParseError("MSH-10 was used for another message", code=205, location="MSH^1^10")
-                )
+                return _refuse(body, ParseError("MSH-10 was used for another message", code=205, location="MSH^1^10"))
             reply = self._take(connection, body)
             connection.execute(
                 messages.insert().values(
@@ -104,9 +102,7 @@ class Intake:
                     at=datetime.now(UTC),
                 )
             )
-            audit.record(
-                connection, header.sending_application or peer, "message received", subject=header.control_id
-            )
+            audit.record(connection, header.sending_application or peer, "message received", subject=header.control_id)
         return reply
 
     def _take(self, connection: Connection, body: bytes) -> bytes:
@@ -160,5 +156,3 @@ def _refuse(body: bytes, error: ParseError) -> bytes:
 
 def _control_id() -> str:
     return uuid.uuid4().hex[:20].upper()
-
-

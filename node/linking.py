@@ -174,9 +174,7 @@ class Linking:
             queue_case(connection, self._work, case_id, "order and slide are here")
         elif case.state != CaseState.HELD or "not complete" in case.cause:
             cases.move(connection, case_id, CaseState.WAITING, "waiting for the order")
-            self._work.ask(
-                connection, WAIT_ORDER, case_id, case_id, delay_s=self._settings.order_timeout_s
-            )
+            self._work.ask(connection, WAIT_ORDER, case_id, case_id, delay_s=self._settings.order_timeout_s)
 
     def _find_order(self, connection: Connection, slide: Row[Any]) -> Match:
         wanted = sa.select(slide_keys.c.kind, slide_keys.c.value).where(
@@ -201,9 +199,7 @@ class Linking:
                 sex=slide.patient_sex,
             ),
         )
-        return match(
-            identity, candidates, self._settings.match_by, check_container=self._settings.check_container
-        )
+        return match(identity, candidates, self._settings.match_by, check_container=self._settings.check_container)
 
     def _case_of(self, connection: Connection, slide: Row[Any], found: Match) -> str:
         """The case that is this slide's: its own, the order's that has no slide yet, or a new one."""
@@ -254,5 +250,3 @@ def _shown_of(slide: Row[Any]) -> dict[str, str]:
         "patient_id": slide.patient_id,
         "patient_name": slide.patient_name,
     }
-
-

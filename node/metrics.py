@@ -29,7 +29,7 @@ class NodeCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Read the tables."""
         with self._database.read() as connection:
-            by_state = dict(
+            by_state: dict[str, int] = dict(
                 connection.execute(sa.select(cases.c.state, sa.func.count()).group_by(cases.c.state)).tuples().all()
             )
             sent = connection.execute(

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import httpx
 import torch
+from pipeline.bundle import verify_bundle
 
 from dicom_io.sender import echo
 from node.codes import load_codes
@@ -17,7 +18,6 @@ from node.errors import SettingsError
 from node.inference import bundle_folder
 from node.settings import LisSettings, PacsSettings, Settings
 from node.views import Check
-from pipeline.bundle import verify_bundle
 
 _ENOUGH_BYTES = 20 << 30
 _TIMEOUT_S = 5.0
@@ -49,7 +49,7 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
 def _try(name: str, check: Callable[[], str]) -> Check:
     try:
         return Check(name=name, ok=True, detail=check())
-    except Exception as exc:  # noqa: BLE001 - whatever fails is what the table shows
+    except Exception as exc:
         return Check(name=name, ok=False, detail=str(exc) or type(exc).__name__)
 
 
@@ -80,7 +80,9 @@ def _device(settings: Settings) -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     if settings.bundle.device.startswith("cuda"):
-        raise SettingsError(f"bundle.device is {settings.bundle.device}, but no GPU is usable; install a driver or set cpu")
+        raise SettingsError(
+            f"bundle.device is {settings.bundle.device}, but no GPU is usable; install a driver or set cpu"
+        )
     return "no GPU: the CPU counts"
 
 

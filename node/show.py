@@ -7,10 +7,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from node.cases import whole_progress
 from pipeline.domain import DifferentialCount, Report
 
-_BAR = 30
+_BAR = 14
 _DOING = {
     "read": "reading the slide",
     "quality": "checking focus and stain",
@@ -26,13 +25,13 @@ _DOING = {
 
 @contextmanager
 def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
-    """A bar on standard error; what is yielded takes the stage and how far it is, 0..1."""
+    """A bar on standard error; what is yielded takes the stage and how far the whole case is, 0..1."""
     columns = (TextColumn("{task.description:<32}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet) as bar:
         task = bar.add_task("starting", total=1.0)
 
-        def show(stage: str, fraction: float) -> None:
-            bar.update(task, description=doing(stage), completed=whole_progress(stage, fraction))
+        def show(stage: str, whole: float) -> None:
+            bar.update(task, description=doing(stage), completed=whole)
 
         yield show
         bar.update(task, description="done", completed=1.0)
@@ -60,17 +59,15 @@ def differential_table(count: DifferentialCount) -> Table:
     """One row per counted class with its 95 % limits and a bar as long as its share."""
     ratio = "not defined" if count.me_ratio is None else f"{count.me_ratio:.1f}"
     table = Table(title=f"{count.total} cells · M:E {ratio}", caption=count.me_definition)
-    table.add_column("class")
+    table.add_column("class", no_wrap=True)
     for heading in ("count", "%", "95 % limits"):
-        table.add_column(heading, justify="right")
-    table.add_column("", width=_BAR)
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     longest = max((component.percent for component in count.components), default=0.0) or 1.0
     for component in count.components:
         low, high = component.ci95
         bar = "█" * round(component.percent / longest * _BAR)
-        table.add_row(
-            component.name, str(component.count), f"{component.percent:.1f}", f"{low:.1f} - {high:.1f}", bar
-        )
+        table.add_row(component.name, str(component.count), f"{component.percent:.1f}", f"{low:.1f} - {high:.1f}", bar)
     for name, number in count.excluded:
         if number:
             table.add_row(f"[dim]{name}[/]", f"[dim]{number}[/]", "", "[dim]not counted[/]", "")

@@ -31,7 +31,6 @@ from node.views import CaseState
 from node.worker_protocol import READY
 from node.workflow import CaseSteps, Workflows
 
-
 # Recorded with every workflow: one written by another version of the steps is not taken up. Raise it when they change.
 STEPS_VERSION = "1"
 _POLL_S = 0.2

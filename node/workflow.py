@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from dbos import DBOS, DBOSConfiguredInstance
+from dbos import DBOS, DBOSConfiguredInstance, StepOptions
 
 from dicom_io.errors import SlideError
 from dicom_io.slide import DicomSlide
@@ -34,6 +34,8 @@ from node.views import CaseState
 from pipeline.domain import CellCode, Report, ResultStatus, SlideInfo
 from pipeline.errors import NoCountableRegion, TooFewCells
 
+P = ParamSpec("P")
+R = TypeVar("R")
 _log = structlog.get_logger(__name__)
 _PROGRESS_EVERY_S = 0.4
 
@@ -82,9 +84,9 @@ class Workflows(DBOSConfiguredInstance):
     def deliver(self, delivery_id: str, generation: int, attempt: int) -> None:
         self._step("attempt", self._deliverer.attempt, delivery_id, generation, attempt)
 
-    def _step(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _step(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         retry = self._settings.retry
-        options: Any = {
+        options: StepOptions = {
             "name": name,
             "retries_allowed": True,
             "interval_seconds": retry.analysis_first_s,
@@ -92,7 +94,7 @@ class Workflows(DBOSConfiguredInstance):
             "backoff_rate": retry.backoff,
             "should_retry": lambda error: answer(error).retry,
         }
-        return DBOS.run_step(options, function, *arguments)
+        return DBOS.run_step(options, function, *args, **kwargs)
 
 
 class CaseSteps:
@@ -130,9 +132,7 @@ class CaseSteps:
         with self._database.write() as connection:
             self._still(connection, case_id, run)
             connection.execute(
-                slides.update()
-                .where(slides.c.series_instance_uid == case.series_instance_uid)
-                .values(info=slide)
+                slides.update().where(slides.c.series_instance_uid == case.series_instance_uid).values(info=slide)
             )
             connection.execute(
                 case_table.update()
@@ -219,21 +219,20 @@ class CaseSteps:
             if case.attempts >= limit:
                 msg = f"the worker ended {case.attempts} times while counting this slide."
                 raise RepeatedCrash(msg)
-            connection.execute(
-                case_table.update().where(case_table.c.id == case_id).values(attempts=case.attempts + 1)
-            )
+            connection.execute(case_table.update().where(case_table.c.id == case_id).values(attempts=case.attempts + 1))
             if case.attempts:
                 cases.note(connection, case_id, f"counting began again, attempt {case.attempts + 1} of {limit}")
 
     def _progress(self, case_id: str, run: int) -> Callable[[str, float], None]:
         """What the pipeline calls as it goes on: keeps the case's progress, and ends a run that no longer counts."""
-        last = {"stage": "", "at": 0.0}
+        last_stage, last_at = "", 0.0
 
         def keep(stage: str, fraction: float) -> None:
+            nonlocal last_stage, last_at
             now = time.monotonic()
-            if stage == last["stage"] and now - float(last["at"]) < _PROGRESS_EVERY_S:
+            if stage == last_stage and now - last_at < _PROGRESS_EVERY_S:
                 return
-            last.update(stage=stage, at=now)
+            last_stage, last_at = stage, now
             with self._database.write() as connection:
                 changed = connection.execute(
                     case_table.update()
