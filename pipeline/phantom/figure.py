@@ -1,4 +1,4 @@
-"""The outlines of one nucleated cell and its nucleus, drawn from its class's morphology. Units are µm."""
+"""The outlines of one nucleated cell and its nucleus, drawn from its class's look. Units are µm."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 from pipeline.domain import Polygon
 from pipeline.phantom.chance import FloatArray
 from pipeline.phantom.layout import PlacedCell
-from pipeline.phantom.morphology import MORPHOLOGY, Morphology, Span
+from pipeline.phantom.morphology import Look, Span
 
 ANGLES = 128
 _THETA = np.arange(ANGLES) * (2 * np.pi / ANGLES)
 _COS, _SIN = np.cos(_THETA), np.sin(_THETA)
+_ORDERS = np.arange(1, 9)[:, None]
+_COSINES, _SINES = np.cos(_ORDERS * _THETA), np.sin(_ORDERS * _THETA)  # (8, ANGLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,7 +26,7 @@ class Figure:
     `vacuoles` discs, rows of (x, y, radius). `rng` continues the cell's own random numbers.
     """
 
-    morphology: Morphology
+    look: Look
     radius: float
     outline: FloatArray
     nucleus_centre: tuple[float, float]
@@ -44,35 +46,35 @@ class Figure:
 def draw(cell: PlacedCell) -> Figure:
     """The cell's outlines; always the same for the same cell."""
     rng = np.random.Generator(np.random.PCG64(cell.key))
-    morphology = MORPHOLOGY[cell.class_name]
-    outline = _outline(cell, morphology, rng)
-    nuclear_radius = cell.radius * np.sqrt(_draw(rng, morphology.ratio))
+    look = cell.look
+    outline = _outline(cell, look, rng)
+    nuclear_radius = cell.radius * np.sqrt(_draw(rng, look.ratio))
     direction = rng.uniform(0, 2 * np.pi)
-    room = max(cell.radius - nuclear_radius, 0.0) * _draw(rng, morphology.offset) * 0.92
+    room = max(cell.radius - nuclear_radius, 0.0) * _draw(rng, look.offset) * 0.92
     centre = room * np.cos(direction), room * np.sin(direction)
     rods = np.zeros((0, 6))
     nucleus = np.zeros(ANGLES)
-    if morphology.shape in ("round", "indented", "folded"):
-        nucleus = _star_nucleus(morphology, nuclear_radius, direction, rng)
+    if look.shape in ("round", "indented", "folded"):
+        nucleus = _star_nucleus(look, nuclear_radius, direction, rng)
         nucleus = np.minimum(nucleus, _room_inside(outline, centre))
-    elif morphology.shape == "bare":
+    elif look.shape == "bare":
         nucleus = outline * rng.uniform(0.86, 0.97)
         centre = 0.0, 0.0
     else:
-        rods = _RODS[morphology.shape](morphology, cell.radius, nuclear_radius, centre, rng)
+        rods = _RODS[look.shape](look, cell.radius, nuclear_radius, centre, rng)
     return Figure(
-        morphology=morphology,
+        look=look,
         radius=cell.radius,
         outline=outline,
         nucleus_centre=centre,
         nucleus=nucleus,
         rods=rods,
-        spots=_spots(morphology, nuclear_radius, centre, rng),
-        vacuoles=_vacuoles(morphology, cell.radius, rng),
+        spots=_spots(look, nuclear_radius, centre, rng),
+        vacuoles=_vacuoles(look, cell.radius, rng),
         hof=(
-            -np.cos(direction) * (cell.radius - nuclear_radius) * 0.35,
-            -np.sin(direction) * (cell.radius - nuclear_radius) * 0.35,
-            _draw(rng, morphology.hof),
+            (room - 0.85 * nuclear_radius) * np.cos(direction),
+            (room - 0.85 * nuclear_radius) * np.sin(direction),
+            _draw(rng, look.hof),
         ),
         rng=rng,
     )
@@ -90,25 +92,27 @@ def _draw(rng: np.random.Generator, span: Span) -> float:
 
 def _wobble(rng: np.random.Generator, first: int, last: int) -> FloatArray:
     """A smooth random function of the angle, about unit amplitude."""
-    total = np.zeros(ANGLES)
-    for order in range(first, last + 1):
-        total += rng.normal() / (order - first + 1.0) ** 0.7 * np.cos(order * _THETA + rng.uniform(0, 2 * np.pi))
-    return total
+    parts = slice(first - 1, last)
+    weights = rng.normal(size=last - first + 1) / np.arange(1, last - first + 2) ** 0.7
+    phases = rng.uniform(0, 2 * np.pi, last - first + 1)
+    return np.asarray((weights * np.cos(phases)) @ _COSINES[parts] - (weights * np.sin(phases)) @ _SINES[parts])
 
 
-def _outline(cell: PlacedCell, morphology: Morphology, rng: np.random.Generator) -> FloatArray:
+def _outline(cell: PlacedCell, look: Look, rng: np.random.Generator) -> FloatArray:
     """Round, roughened, with blebs, stretched by smearing, flattened against neighbours."""
-    radius = cell.radius * (1.0 + 0.03 * _wobble(rng, 2, 3) + _draw(rng, morphology.irregular) * _wobble(rng, 3, 8))
-    for _ in range(rng.poisson(1.5 * morphology.pseudopods)):
+    radius = cell.radius * (
+        1.0 + rng.uniform(0.015, 0.06) * _wobble(rng, 2, 3) + _draw(rng, look.irregular) * _wobble(rng, 3, 8)
+    )
+    for _ in range(rng.poisson(1.5 * look.pseudopods)):
         width, height = rng.uniform(0.2, 0.5), rng.uniform(0.05, 0.16)
         radius = radius + cell.radius * height * _bump(rng.uniform(0, 2 * np.pi), width)
     if cell.stretch > 1.0:
         along = (_COS * cell.axis[0] + _SIN * cell.axis[1]) ** 2
         radius = radius / np.sqrt(along / cell.stretch + (1.0 - along) * cell.stretch)
-    for nx, ny, distance in cell.contacts:
-        facing = _COS * nx + _SIN * ny
-        limit = np.where(facing > 0.05, distance / np.maximum(facing, 0.05), 1e9)
-        radius = np.minimum(radius, limit)
+    if len(cell.contacts):
+        facing = cell.contacts[:, :1] * _COS + cell.contacts[:, 1:2] * _SIN
+        limits = np.where(facing > 0.05, cell.contacts[:, 2:] / np.maximum(facing, 0.05), 1e9)
+        radius = np.minimum(radius, limits.min(axis=0))
     return np.asarray(np.clip(radius, 0.45 * cell.radius, 1.5 * cell.radius))
 
 
@@ -126,17 +130,17 @@ def _room_inside(outline: FloatArray, centre: tuple[float, float]) -> FloatArray
     return np.asarray(np.maximum(room - 0.25, 0.6))
 
 
-def _star_nucleus(morphology: Morphology, radius: float, direction: float, rng: np.random.Generator) -> FloatArray:
+def _star_nucleus(look: Look, radius: float, direction: float, rng: np.random.Generator) -> FloatArray:
     """Round to kidney-shaped to folded, with the area of a disc of `radius`."""
-    elongation = _draw(rng, morphology.elongation)
+    elongation = _draw(rng, look.elongation)
     axis = direction + np.pi / 2 + rng.normal(0, 0.25)
     along = np.cos(_THETA - axis) ** 2
     profile = 1.0 / np.sqrt(along / elongation + (1.0 - along) * elongation)
     profile *= 1.0 + rng.uniform(0.008, 0.02) * _wobble(rng, 2, 6)
-    depth = _draw(rng, morphology.indentation)
+    depth = _draw(rng, look.indentation)
     hilus = direction + np.pi + rng.normal(0, 0.35)
     profile *= 1.0 - depth * _bump(hilus, rng.uniform(0.4, 0.65))
-    if morphology.shape == "folded":
+    if look.shape == "folded":
         for _ in range(rng.integers(1, 4)):
             profile *= 1.0 - depth * rng.uniform(0.25, 0.7) * _bump(rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.4))
         profile *= 1.0 + 0.03 * _wobble(rng, 3, 6)
@@ -144,7 +148,7 @@ def _star_nucleus(morphology: Morphology, radius: float, direction: float, rng: 
 
 
 def _band_rods(
-    morphology: Morphology, cell: float, nucleus: float, centre: tuple[float, float], rng: np.random.Generator
+    look: Look, cell: float, nucleus: float, centre: tuple[float, float], rng: np.random.Generator
 ) -> FloatArray:
     """A C, U or S of even width."""
     count, turn = 7, rng.uniform(2.6, 4.4)
@@ -171,10 +175,10 @@ def _chain(heading: FloatArray, step: float, width: FloatArray, centre: tuple[fl
 
 
 def _segmented_rods(
-    morphology: Morphology, cell: float, nucleus: float, centre: tuple[float, float], rng: np.random.Generator
+    look: Look, cell: float, nucleus: float, centre: tuple[float, float], rng: np.random.Generator
 ) -> FloatArray:
     """Lobes of unequal size on a bent line, joined by thin strands."""
-    count = int(rng.integers(morphology.lobes[0], morphology.lobes[1] + 1))
+    count = int(rng.integers(look.lobes[0], look.lobes[1] + 1))
     size = rng.uniform(0.8, 1.2, count)
     lobe = nucleus * size / np.sqrt(np.sum(size**2)) * 0.86
     turn = rng.uniform(1.0, 2.6) * rng.choice([1.0, -1.0])
@@ -196,10 +200,10 @@ def _segmented_rods(
 
 
 def _fragment_rods(
-    morphology: Morphology, cell: float, nucleus: float, centre: tuple[float, float], rng: np.random.Generator
+    look: Look, cell: float, nucleus: float, centre: tuple[float, float], rng: np.random.Generator
 ) -> FloatArray:
     """Round dense globules of different sizes (karyorrhexis)."""
-    count = int(rng.integers(morphology.lobes[0], morphology.lobes[1] + 1))
+    count = int(rng.integers(look.lobes[0], look.lobes[1] + 1))
     size = rng.uniform(0.35, 1.2, count)
     radius = nucleus * size / np.sqrt(np.sum(size**2))
     angle = rng.uniform(0, 2 * np.pi) + np.arange(count) * 2.4
@@ -209,7 +213,7 @@ def _fragment_rods(
 
 
 def _mitosis_rods(
-    morphology: Morphology, cell: float, nucleus: float, centre: tuple[float, float], rng: np.random.Generator
+    look: Look, cell: float, nucleus: float, centre: tuple[float, float], rng: np.random.Generator
 ) -> FloatArray:
     """Metaphase plate or anaphase: one ragged bar, or two."""
     bars = int(rng.integers(1, 3))
@@ -218,10 +222,10 @@ def _mitosis_rods(
     rows = []
     for bar in range(bars):
         middle = across * (bar - (bars - 1) / 2) * cell * 0.75
-        for offset in np.linspace(-0.5, 0.5, 6):
-            base = middle + along * offset * cell * 1.05 + rng.normal(0, 0.25, 2)
-            arm = across * rng.uniform(0.5, 1.6) * rng.choice([-1.0, 1.0])
-            rows.append([*(base - arm * 0.4), *(base + arm * 0.6), rng.uniform(0.6, 1.0), rng.uniform(0.4, 0.8)])
+        for offset in np.linspace(-0.5, 0.5, 9):
+            base = middle + along * offset * cell * 0.95 + rng.normal(0, 0.3, 2)
+            arm = across * rng.uniform(0.3, 1.5) * rng.choice([-1.0, 1.0])
+            rows.append([*(base - arm * 0.4), *(base + arm * 0.6), rng.uniform(0.65, 1.0), rng.uniform(0.45, 0.85)])
     return np.array(rows)
 
 
@@ -233,15 +237,15 @@ _RODS = {
 }
 
 
-def _spots(morphology: Morphology, nucleus: float, centre: tuple[float, float], rng: np.random.Generator) -> FloatArray:
+def _spots(look: Look, nucleus: float, centre: tuple[float, float], rng: np.random.Generator) -> FloatArray:
     """Nucleoli inside the nucleus."""
-    count = int(rng.integers(morphology.nucleoli[0], morphology.nucleoli[1] + 1))
+    count = int(rng.integers(look.nucleoli[0], look.nucleoli[1] + 1))
     angle, distance = rng.uniform(0, 2 * np.pi, count), nucleus * 0.6 * np.sqrt(rng.uniform(0, 1, count))
     radius = rng.uniform(0.7, 1.25, count) * (1.25 if count == 1 else 1.0)
     return np.stack([centre[0] + distance * np.cos(angle), centre[1] + distance * np.sin(angle), radius], axis=1)
 
 
-def _vacuoles(morphology: Morphology, cell: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    count = int(rng.integers(morphology.vacuoles[0], morphology.vacuoles[1] + 1))
+def _vacuoles(look: Look, cell: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    count = int(rng.integers(look.vacuoles[0], look.vacuoles[1] + 1))
     angle, distance = rng.uniform(0, 2 * np.pi, count), cell * rng.uniform(0.3, 0.85, count)
     return np.stack([distance * np.cos(angle), distance * np.sin(angle), rng.uniform(0.3, 0.8, count)], axis=1)

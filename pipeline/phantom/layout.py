@@ -9,20 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.domain import CELL_CLASSES, Box
-from pipeline.phantom.chance import FloatArray, address, between, uniform
-from pipeline.phantom.morphology import MORPHOLOGY
-from pipeline.phantom.smear import Smear, Spoil, SpoilKind
+from pipeline.phantom.chance import FloatArray, Keys, address, between, patchwork, uniform
+from pipeline.phantom.morphology import LOOKS, TISSUE, Look
+from pipeline.phantom.smear import Smear, Spoil, SpoilKind, Zones
 from pipeline.phantom.spec import TILE_UM, PhantomSpec
 
 MARGIN_UM = 45.0  # neighbours looked at beyond a parcel
 REACH_UM = 32.0  # the farthest an object extends from its parcel
+_PITCH_UM = 15.0  # of the lattice nucleated cells are placed on
 _NUCLEATED, _RED, _STACK, _PLATELET, _VACUOLE, _CLUMP = range(11, 17)
-_DIAMETERS = np.array([MORPHOLOGY[name].diameter_um for name in CELL_CLASSES])
+_DIAMETERS = np.array([look.diameter_um for look in LOOKS])
+_CLASS_OF_LOOK = np.array([CELL_CLASSES.index(look.class_name) for look in LOOKS])
+_SMUDGE = next(n for n, look in enumerate(LOOKS) if look.class_name == "smudge cell")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlacedCell:
-    """One nucleated cell: centre, radius, class, its own random key, and the planes it shares with neighbours.
+    """One nucleated cell: centre, radius, look, its own random key, and the planes it shares with neighbours.
 
     `contacts` is (K, 3): outward unit normal and distance of each flattened side from the centre.
     `stretch` is a factor along `axis` (the smearing direction); `crowding` 0..1 is how thick the smear is there.
@@ -31,12 +34,16 @@ class PlacedCell:
     x: float
     y: float
     radius: float
-    class_name: str
+    look: Look
     key: int
     contacts: FloatArray
     stretch: float
     axis: tuple[float, float]
     crowding: float
+
+    @property
+    def class_name(self) -> str:
+        return self.look.class_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,10 +70,12 @@ class Layout:
 
     def __init__(self, spec: PhantomSpec, wish: tuple[str, float, float] | None = None) -> None:
         self.spec = spec
-        self.wish = wish
+        self.mpp = spec.drawn_mpp
         self.smear = Smear(spec)
-        self.scale = 0.4 if spec.fault == "magnification" else 1.0
-        self._cumulative = np.cumsum(spec.fractions)
+        self._wish = wish
+        weights = np.array([look.weight for look in LOOKS])
+        self._cumulative = np.cumsum(np.array(spec.fractions)[_CLASS_OF_LOOK] * weights)
+        self._cumulative /= self._cumulative[-1]
         self.parcel = lru_cache(maxsize=400)(self._lay_out)
 
     def parcels(self, x0: float, y0: float, x1: float, y1: float) -> list[Parcel]:
@@ -76,24 +85,24 @@ class Layout:
         return [self.parcel(i, j) for j in rows for i in columns]
 
     def _lay_out(self, i: int, j: int) -> Parcel:
-        frame = _Frame(i * TILE_UM, j * TILE_UM)
-        if self.spec.fault == "blank":
-            return _empty()
-        spoils = self.smear.spoils(*frame.reach)
-        vacuoles = self._vacuoles(frame, spoils)
-        cells, occupied = self._cells(frame, spoils, vacuoles)
+        frame = _Frame(self.smear, i * TILE_UM, j * TILE_UM)
+        if self.spec.fault == "blank" or not frame.on_smear:
+            return _empty(frame.own(self._clumps(frame)))
+        if self.spec.fault == "h&e":
+            cells, _ = self._cells(frame, np.zeros((0, 3)))
+            return Parcel(cells=cells, red=_none(8), platelets=_none(4), vacuoles=_none(3), clumps=_none(5))
+        vacuoles = self._vacuoles(frame)
+        cells, occupied = self._cells(frame, vacuoles)
         return Parcel(
             cells=cells,
-            red=self._red(frame, spoils, occupied, vacuoles),
+            red=self._red(frame, occupied, vacuoles),
             platelets=frame.own(self._platelets(frame)),
             vacuoles=frame.own(vacuoles),
-            clumps=frame.own(self._clumps(frame, spoils)),
+            clumps=frame.own(self._clumps(frame)),
         )
 
-    def _sites(
-        self, frame: "_Frame", kind: int, pitch: float, jitter: float
-    ) -> tuple[FloatArray, FloatArray, NDArray[np.uint64]]:
-        """Jittered lattice points within the frame's reach, with the key of each."""
+    def _sites(self, frame: "_Frame", kind: int, pitch: float, jitter: float) -> "_Sites":
+        """Jittered lattice points within the frame's reach."""
         x0, y0, x1, y1 = frame.reach
         columns = np.arange(np.floor(x0 / pitch), np.ceil(x1 / pitch) + 1)
         rows = np.arange(np.floor(y0 / pitch), np.ceil(y1 / pitch) + 1)
@@ -102,102 +111,107 @@ class Layout:
         x = (i + 0.5 * (j % 2) + jitter * (uniform(key, 0) - 0.5)) * pitch
         y = (j + jitter * (uniform(key, 1) - 0.5)) * pitch
         keep = (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
-        return x[keep], y[keep], key[keep]
+        return _Sites(x[keep], y[keep], key[keep], self.smear, frame.spoils)
 
-    def _cells(
-        self, frame: "_Frame", spoils: tuple[Spoil, ...], vacuoles: FloatArray
-    ) -> tuple[tuple[PlacedCell, ...], FloatArray]:
+    def _cells(self, frame: "_Frame", vacuoles: FloatArray) -> tuple[tuple[PlacedCell, ...], FloatArray]:
         """The parcel's nucleated cells, and (x, y, radius, crowding) of those and their neighbours."""
-        pitch = 15.0 * self.scale / np.sqrt(self.spec.density)
-        x, y, key = self._sites(frame, _NUCLEATED, pitch, 0.75)
-        zones = self.smear.zones(x, y)
-        crowd = _spoiled(spoils, "crowd", x, y)
-        occupancy = 0.80 * zones.body + 0.32 * zones.junction + 0.12 * zones.tail
-        occupancy = np.maximum(occupancy, 0.85 * crowd * zones.smear)
-        kind = np.searchsorted(self._cumulative, uniform(key, 3), side="right").clip(0, len(CELL_CLASSES) - 1)
-        torn = (uniform(key, 4) < 0.25 * zones.tail) & (self.spec.composition.get("smudge cell", 0) > 0)
-        kind = np.where(torn, CELL_CLASSES.index("smudge cell"), kind)
+        sites = self._sites(frame, _NUCLEATED, _PITCH_UM / np.sqrt(self.spec.density), 0.8)
+        x, y, key, zones = sites.x, sites.y, sites.key, sites.zones
+        crowding = np.maximum(zones.body, sites.spoiled("crowd"))
         wished = self._wished(x, y)
-        if self.wish:
-            kind = np.where(wished, CELL_CLASSES.index(self.wish[0]), kind)
-        radius = 0.5 * self.scale * between(key, 5, _DIAMETERS[kind, 0], _DIAMETERS[kind, 1])
-        crowding = np.maximum(zones.body, crowd)
-        radius *= 1.0 - 0.08 * crowding
-        keep = ((uniform(key, 2) < occupancy) & ~_inside(x, y, radius, vacuoles)) | wished
-        x, y, key, kind, radius = x[keep], y[keep], key[keep], kind[keep], radius[keep]
+        look = self._looks(sites, wished)
+        radius = 0.5 * between(key, 5, _DIAMETERS[look, 0], _DIAMETERS[look, 1]) * (1.0 - 0.08 * crowding)
+        keep = (uniform(key, 2) < self._occupancy(sites)) & ~_inside(x, y, radius, vacuoles) | wished
+        x, y, key, look, radius = x[keep], y[keep], key[keep], look[keep], radius[keep]
         crowding, tail = crowding[keep], zones.tail[keep]
         owned = frame.owns(x, y)
         x, y = _repel(x, y, radius, 0.98 - 0.28 * crowding)
-        occupied = np.stack([x, y, radius, crowding], axis=1)
         stretch = 1.0 + tail * (0.1 + 0.35 * uniform(key, 6))
+        tissue = self.spec.fault == "h&e"
         cells = tuple(
             PlacedCell(
-                x=float(x[n]), y=float(y[n]), radius=float(radius[n]), class_name=CELL_CLASSES[kind[n]],
+                x=float(x[n]), y=float(y[n]), radius=float(radius[n]), look=TISSUE if tissue else LOOKS[look[n]],
                 key=int(key[n]), contacts=_contacts(n, x, y, radius), stretch=float(stretch[n]),
                 axis=self.smear.direction, crowding=float(crowding[n]),
             )
             for n in np.flatnonzero(owned)
         )  # fmt: skip
-        return cells, occupied
+        return cells, np.stack([x, y, radius, crowding], axis=1)
+
+    def _looks(self, sites: "_Sites", wished: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Index into LOOKS by site: drawn from the composition; more smudges where the tail tears cells."""
+        look = np.searchsorted(self._cumulative, uniform(sites.key, 3), side="right").clip(0, len(LOOKS) - 1)
+        if self.spec.composition.get("smudge cell", 0.0) > 0:
+            look = np.where(uniform(sites.key, 4) < 0.25 * sites.zones.tail, _SMUDGE, look)
+        if self._wish is not None:
+            options = [n for n, option in enumerate(LOOKS) if option.class_name == self._wish[0]]
+            shares = np.cumsum([LOOKS[n].weight for n in options])
+            choice = np.searchsorted(shares / shares[-1], uniform(sites.key, 7), side="right").clip(0, len(options) - 1)
+            look = np.where(wished, np.array(options)[choice], look)
+        return look
+
+    def _occupancy(self, sites: "_Sites") -> FloatArray:
+        """Chance that a site holds a nucleated cell."""
+        zones = sites.zones
+        if self.spec.fault == "h&e":
+            return 0.5 * zones.smear
+        body = 0.62 + 0.33 * self.smear.particles(sites.x, sites.y)
+        even = body * zones.body + 0.38 * zones.junction + 0.12 * zones.tail
+        return np.maximum(even * self.smear.streaks(sites.x, sites.y), 0.85 * sites.spoiled("crowd") * zones.smear)
 
     def _wished(self, x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
         """Which site, if any here, the wish is for."""
-        if self.wish is None:
+        if self._wish is None:
             return np.zeros(x.shape, dtype=bool)
-        distance = np.sqrt((x - self.wish[1]) ** 2 + (y - self.wish[2]) ** 2)
+        distance = np.sqrt((x - self._wish[1]) ** 2 + (y - self._wish[2]) ** 2)
         return np.asarray((distance == distance.min()) & (distance < MARGIN_UM / 2))
 
-    def _red(
-        self, frame: "_Frame", spoils: tuple[Spoil, ...], occupied: FloatArray, vacuoles: FloatArray
-    ) -> FloatArray:
+    def _red(self, frame: "_Frame", occupied: FloatArray, vacuoles: FloatArray) -> FloatArray:
         """Red cells: single ones on two lattices (the second only where the smear is thick) and rouleaux."""
-        singles = [self._single_red(frame, spoils, layer) for layer in (0, 1)]
-        red = frame.own(np.concatenate([*singles, self._rouleaux(frame, spoils)]))
+        singles = [self._single_red(frame, layer) for layer in (0, 1)]
+        red = frame.own(np.concatenate([*singles, self._rouleaux(frame)]))
         zones = self.smear.zones(red[:, 0], red[:, 1])
         gap = np.sqrt((red[:, None, 0] - occupied[None, :, 0]) ** 2 + (red[:, None, 1] - occupied[None, :, 1]) ** 2)
         covered = (gap < occupied[None, :, 2] + 0.45 * red[:, None, 2]).any(axis=1)
         hidden = covered & (zones.body < 0.5)
         return red[~hidden & ~_inside(red[:, 0], red[:, 1], red[:, 2], vacuoles)]
 
-    def _single_red(self, frame: "_Frame", spoils: tuple[Spoil, ...], layer: int) -> FloatArray:
-        x, y, key = self._sites(frame, _RED + 100 * layer, 8.4 * self.scale, 0.9)
-        zones = self.smear.zones(x, y)
-        clustered = _spoiled(spoils, "aggregate", x, y) * zones.smear
-        patchy = 0.5 + uniform(address(self.spec.seed, 3, x // 45, y // 45), 0)
-        occupancy = (0.9, 0.65)[layer] * zones.body + (0.30, 0.04)[layer] * zones.junction * patchy
-        occupancy = np.maximum(occupancy + (0.34, 0.10)[layer] * zones.tail * patchy, (0.9, 0.8)[layer] * clustered)
-        keep = uniform(key, 2) < occupancy
-        return self._red_rows(x[keep], y[keep], key[keep], zones.tail[keep], 0.0)
+    def _single_red(self, frame: "_Frame", layer: int) -> FloatArray:
+        sites = self._sites(frame, _RED + 100 * layer, 8.4, 1.3)
+        zones, clustered = sites.zones, sites.spoiled("aggregate") * sites.zones.smear
+        uneven = 0.55 + 0.9 * patchwork(self.spec.seed, 3, sites.x, sites.y, 55.0)
+        occupancy = (0.9, 0.55)[layer] * zones.body + (0.34, 0.05)[layer] * zones.junction * uneven
+        occupancy = np.maximum(occupancy + (0.36, 0.10)[layer] * zones.tail * uneven, (0.95, 0.85)[layer] * clustered)
+        keep = uniform(sites.key, 2) < occupancy
+        return self._red_rows(sites.x[keep], sites.y[keep], sites.key[keep], zones.tail[keep], 0.0)
 
-    def _rouleaux(self, frame: "_Frame", spoils: tuple[Spoil, ...]) -> FloatArray:
-        x, y, key = self._sites(frame, _STACK, 30.0 * self.scale, 0.9)
-        zones = self.smear.zones(x, y)
-        clustered = _spoiled(spoils, "aggregate", x, y) * zones.smear
-        chance = np.maximum(0.55 * zones.body + 0.03 * zones.junction + 0.06 * zones.tail, 0.9 * clustered)
-        keep = uniform(key, 2) < chance
-        x, y, key = x[keep], y[keep], key[keep]
+    def _rouleaux(self, frame: "_Frame") -> FloatArray:
+        """Rows of stacked red cells, mostly in the body and in aggregates."""
+        sites = self._sites(frame, _STACK, 30.0, 0.9)
+        zones, clustered = sites.zones, sites.spoiled("aggregate") * sites.zones.smear
+        chance = np.maximum(0.45 * zones.body + 0.03 * zones.junction + 0.06 * zones.tail, 0.9 * clustered)
+        keep = uniform(sites.key, 2) < chance
+        x, y, key = sites.x[keep], sites.y[keep], sites.key[keep]
         step = np.arange(9)[None, :]
         angle = between(key, 3, 0, 2 * np.pi)[:, None] + (step - 4) * between(key, 4, -0.15, 0.15)[:, None]
-        spacing = self.scale * between(key, 5, 2.2, 3.6)[:, None]
+        spacing = between(key, 5, 2.2, 3.8)[:, None]
         xs = x[:, None] + np.cumsum(np.cos(angle) * spacing, axis=1) - 4 * np.cos(angle[:, :1]) * spacing
         ys = y[:, None] + np.cumsum(np.sin(angle) * spacing, axis=1) - 4 * np.sin(angle[:, :1]) * spacing
         present = step < 4 + 6 * uniform(key, 6)[:, None]
         keys = address(key[:, None], step)
         return self._red_rows(xs[present], ys[present], keys[present], np.zeros(int(present.sum())), 1.0)
 
-    def _red_rows(
-        self, x: FloatArray, y: FloatArray, key: NDArray[np.uint64], tail: FloatArray, stacked: float
-    ) -> FloatArray:
+    def _red_rows(self, x: FloatArray, y: FloatArray, key: Keys, tail: FloatArray, stacked: float) -> FloatArray:
         along = np.arctan2(self.smear.direction[1], self.smear.direction[0])
         loose = between(key, 12, 0, 2 * np.pi)
         return np.stack(
             [
                 x,
                 y,
-                self.scale * between(key, 10, 3.3, 4.1),
-                1.0 + between(key, 11, 0.0, 0.22) + tail * between(key, 15, 0.1, 0.7),
+                between(key, 10, 3.2, 4.1),
+                1.0 + 0.45 * uniform(key, 11) ** 3 + tail * between(key, 15, 0.1, 0.7),
                 np.where(tail > 0.5, along + 0.3 * (uniform(key, 12) - 0.5), loose),
-                between(key, 13, 0.05, 0.5) * (1.0 - 0.6 * stacked),
+                between(key, 13, 0.2, 1.0) * (1.0 - 0.6 * stacked),
                 between(key, 14, 0.75, 1.2),
                 uniform(key, 16) * 1000.0,
             ],
@@ -205,34 +219,33 @@ class Layout:
         )
 
     def _platelets(self, frame: "_Frame") -> FloatArray:
-        x, y, key = self._sites(frame, _PLATELET, 13.0 * self.scale, 0.95)
-        zones = self.smear.zones(x, y)
-        group = uniform(address(self.spec.seed, 4, x // 60, y // 60), 0)
-        keep = uniform(key, 2) < zones.smear * np.where(group < 0.12, 0.45, 0.06)
-        radius = self.scale * between(key, 3, 0.7, 1.6)
-        return np.stack([x, y, radius, uniform(key, 4) * 1000.0], axis=1)[keep]
+        sites = self._sites(frame, _PLATELET, 13.0, 0.95)
+        group = patchwork(self.spec.seed, 4, sites.x, sites.y, 40.0)
+        keep = uniform(sites.key, 2) < sites.zones.smear * np.where(group > 0.72, 0.4, 0.04)
+        radius = 0.7 + 1.0 * uniform(sites.key, 3) ** 2
+        return np.stack([sites.x, sites.y, radius, uniform(sites.key, 4) * 1000.0], axis=1)[keep]
 
-    def _vacuoles(self, frame: "_Frame", spoils: tuple[Spoil, ...]) -> FloatArray:
-        x, y, key = self._sites(frame, _VACUOLE, 42.0 * self.scale, 0.9)
-        zones = self.smear.zones(x, y)
-        fat = _spoiled(spoils, "fat", x, y) * zones.smear
-        chance = np.maximum(0.10 * zones.body + 0.025 * zones.junction + 0.01 * zones.tail, 0.75 * fat)
-        keep = uniform(key, 2) < chance
-        radius = self.scale * (3.0 + 17.0 * uniform(key, 3) ** 2)
-        return np.stack([x, y, radius], axis=1)[keep]
+    def _vacuoles(self, frame: "_Frame") -> FloatArray:
+        sites = self._sites(frame, _VACUOLE, 42.0, 0.9)
+        zones, fat = sites.zones, sites.spoiled("fat") * sites.zones.smear
+        particles = self.smear.particles(sites.x, sites.y)
+        chance = (0.08 + 0.3 * particles) * zones.body + 0.025 * zones.junction + 0.01 * zones.tail
+        keep = uniform(sites.key, 2) < np.maximum(chance, 0.75 * fat)
+        radius = 2.5 + 17.0 * uniform(sites.key, 3) ** 2
+        return np.stack([sites.x, sites.y, radius], axis=1)[keep]
 
-    def _clumps(self, frame: "_Frame", spoils: tuple[Spoil, ...]) -> FloatArray:
-        x, y, key = self._sites(frame, _CLUMP, 24.0, 0.95)
-        zones = self.smear.zones(x, y)
-        debris = _spoiled(spoils, "debris", x, y)
-        keep = uniform(key, 2) < np.maximum(0.012 + 0.01 * zones.smear, 0.75 * debris)
-        radius = 0.8 + 5.0 * uniform(key, 3) ** 2 * (0.4 + 0.6 * debris)
-        return np.stack([x, y, radius, between(key, 4, 0.6, 2.2), uniform(key, 5) * 1000.0], axis=1)[keep]
+    def _clumps(self, frame: "_Frame") -> FloatArray:
+        sites = self._sites(frame, _CLUMP, 24.0, 0.95)
+        debris = sites.spoiled("debris")
+        keep = uniform(sites.key, 2) < np.maximum(0.008 + 0.01 * sites.zones.smear, 0.8 * debris)
+        radius = 0.5 + 5.0 * uniform(sites.key, 3) ** 2 * (0.3 + 0.7 * debris)
+        rows = [sites.x, sites.y, radius, between(sites.key, 4, 0.6, 2.2), uniform(sites.key, 5) * 1000.0]
+        return np.stack(rows, axis=1)[keep]
 
 
 def cells_in(layout: Layout, box: Box) -> tuple[PlacedCell, ...]:
     """Nucleated cells whose centre is in a box of level-0 pixels."""
-    x0, y0, x1, y1 = (edge * layout.spec.mpp for edge in (box.x0, box.y0, box.x1, box.y1))
+    x0, y0, x1, y1 = (edge * layout.mpp for edge in (box.x0, box.y0, box.x1, box.y1))
     return tuple(
         cell
         for parcel in layout.parcels(x0, y0, x1, y1)
@@ -242,11 +255,14 @@ def cells_in(layout: Layout, box: Box) -> tuple[PlacedCell, ...]:
 
 
 class _Frame:
-    """A parcel's square and the margin around it."""
+    """A parcel's square, the margin around it and the fault areas that reach it."""
 
-    def __init__(self, x0: float, y0: float) -> None:
+    def __init__(self, smear: Smear, x0: float, y0: float) -> None:
         self.x0, self.y0 = x0, y0
         self.reach = (x0 - MARGIN_UM, y0 - MARGIN_UM, x0 + TILE_UM + MARGIN_UM, y0 + TILE_UM + MARGIN_UM)
+        self.spoils = smear.spoils(*self.reach)
+        x, y = np.meshgrid(*(np.linspace(low, low + TILE_UM, 5) for low in (x0, y0)))
+        self.on_smear = bool((smear.distances(x, y)[2] > -50.0).any())
 
     def owns(self, x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
         return np.asarray((x >= self.x0) & (x < self.x0 + TILE_UM) & (y >= self.y0) & (y < self.y0 + TILE_UM))
@@ -255,19 +271,29 @@ class _Frame:
         return rows[self.owns(rows[:, 0], rows[:, 1])]
 
 
-def _empty() -> Parcel:
-    return Parcel(
-        cells=(), red=np.zeros((0, 8)), platelets=np.zeros((0, 4)), vacuoles=np.zeros((0, 3)), clumps=np.zeros((0, 5))
-    )
+class _Sites:
+    """Candidate places with their keys and what the smear is like there."""
+
+    def __init__(self, x: FloatArray, y: FloatArray, key: Keys, smear: Smear, spoils: tuple[Spoil, ...]) -> None:
+        self.x, self.y, self.key = x, y, key
+        self.zones: Zones = smear.zones(x, y)
+        self._spoils = spoils
+
+    def spoiled(self, kind: SpoilKind) -> FloatArray:
+        """The strongest influence of the fault areas of one kind, 0..1."""
+        strength = np.zeros_like(self.x)
+        for spoil in self._spoils:
+            if spoil.kind == kind:
+                np.maximum(strength, spoil.strength(self.x, self.y), out=strength)
+        return strength
 
 
-def _spoiled(spoils: tuple[Spoil, ...], kind: SpoilKind, x: FloatArray, y: FloatArray) -> FloatArray:
-    """The strongest influence of the fault areas of one kind, 0..1."""
-    strength = np.zeros_like(x)
-    for spoil in spoils:
-        if spoil.kind == kind:
-            np.maximum(strength, spoil.strength(x, y), out=strength)
-    return strength
+def _none(columns: int) -> FloatArray:
+    return np.zeros((0, columns))
+
+
+def _empty(clumps: FloatArray) -> Parcel:
+    return Parcel(cells=(), red=_none(8), platelets=_none(4), vacuoles=_none(3), clumps=clumps)
 
 
 def _inside(x: FloatArray, y: FloatArray, radius: FloatArray, vacuoles: FloatArray) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.domain import Box, Cell, RgbImage
+from pipeline.domain import CELL_CLASSES, Box, Cell, RgbImage
 from pipeline.phantom.chance import generator
 from pipeline.phantom.figure import polygon
 from pipeline.phantom.layout import Layout, cells_in
@@ -35,11 +35,8 @@ class FieldSample:
     cells: tuple[Cell, ...]
 
 
-def _stage(seed: int, mpp: float, centre: Centre, composition: Mapping[str, float], artefacts: float) -> PhantomSpec:
-    size = round(_STAGE_UM[0] / mpp), round(_STAGE_UM[1] / mpp)
-    return PhantomSpec(
-        seed=seed, size=size, mpp=mpp, centre=centre, composition=composition, artefacts=artefacts
-    )  # fmt: skip
+def _stage_size(mpp: float) -> tuple[int, int]:
+    return round(_STAGE_UM[0] / mpp), round(_STAGE_UM[1] / mpp)
 
 
 def _parcel_middle(layout: Layout, zone: Zone, rng: np.random.Generator) -> tuple[float, float]:
@@ -89,8 +86,18 @@ def render_cell(
         The class is unknown.
 
     """
-    spec = _stage(seed, mpp, centre, {**composition, class_name: composition.get(class_name, 0.0)}, 0.0)
-    rng = generator(seed, 201)
+    if class_name not in CELL_CLASSES:
+        raise ValueError(f"unknown cell class: {class_name}")
+    rng = generator(seed, 201, CELL_CLASSES.index(class_name))
+    spec = PhantomSpec(
+        seed=int(rng.integers(1 << 62)),
+        size=_stage_size(mpp),
+        mpp=mpp,
+        centre=centre,
+        composition=composition,
+        density=rng.uniform(0.7, 2.0),
+        artefacts=0.0,
+    )
     x, y = _parcel_middle(Layout(spec), zone, rng)
     layout = Layout(spec, wish=(class_name, x, y))
     wanted = [cell for cell in layout.parcels(x - 1, y - 1, x + 1, y + 1)[0].cells if cell.class_name == class_name]
@@ -116,7 +123,9 @@ def render_field(
     artefacts: float = 0.0,
 ) -> FieldSample:
     """A square field of one zone with an instance mask for each nucleated cell."""
-    spec = _stage(seed, mpp, centre, composition, artefacts)
+    spec = PhantomSpec(
+        seed=seed, size=_stage_size(mpp), mpp=mpp, centre=centre, composition=composition, artefacts=artefacts
+    )
     layout = Layout(spec)
     x, y = _parcel_middle(layout, zone, generator(seed, 202))
     left, top = (round(middle / mpp) - size_px // 2 for middle in (x, y))

@@ -1,13 +1,14 @@
 """One block of a synthetic smear: its objects painted on a dye canvas, exposed and scanned."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.domain import RgbImage
-from pipeline.phantom.chance import address
+from pipeline.phantom.chance import address, uniform
 from pipeline.phantom.layout import Layout, PlacedCell
-from pipeline.phantom.morphology import MORPHOLOGY
 from pipeline.phantom.paint import (
     Canvas,
     paint_cell,
@@ -15,11 +16,12 @@ from pipeline.phantom.paint import (
     paint_discs,
     paint_platelets,
     paint_red_cells,
+    paint_red_discs,
     paint_vacuoles,
 )
 from pipeline.phantom.smear import SpoilKind
-from pipeline.phantom.stain import BLUE, PINK, PURPLE, Optics, blur, digitise, expose
-from pipeline.phantom.textures import Plane, sample
+from pipeline.phantom.stain import BLUE, HAEM, ORANGE, PURPLE, Optics, blur, digitise, expose
+from pipeline.phantom.textures import PERIOD_UM, Plane, sample
 
 COARSE_MPP = 1.0  # beyond this, cells are painted as plain discs
 _MAP_STEP_UM = 8.0
@@ -37,12 +39,14 @@ def render(
     margin = int(np.ceil(3.0 * softest / mpp)) + 1
     wide = side + 2 * margin
     canvas = Canvas(
-        dye=np.zeros((wide, wide, 3), dtype=np.float32), x0=x0 - margin * mpp, y0=y0 - margin * mpp, mpp=mpp
+        dye=np.zeros((4, wide, wide), dtype=np.float32), x0=x0 - margin * mpp, y0=y0 - margin * mpp, mpp=mpp
     )
     fields = _Fields(layout, canvas)
-    _paint_ground(canvas, fields, layout.spec.seed)
-    _paint_objects(canvas, layout)
-    canvas.dye[...] *= (1.0 + 1.3 * fields.spoil("overstain"))[..., None]
+    _paint_ground(canvas, fields, layout, optics.film)
+    _paint_objects(canvas, layout, optics)
+    overstain = fields.spoil("overstain")
+    if overstain is not None:
+        canvas.dye[...] *= 1.0 + 1.3 * overstain
     light = expose(canvas.dye, optics)
     light = _focus(light, optics, fields, mpp)[margin:-margin, margin:-margin]
     light = _sharpen(light, optics, mpp) if native else light
@@ -54,7 +58,7 @@ class _Fields:
     """Smooth maps over a canvas: zone weights and fault areas, computed every few µm and interpolated."""
 
     def __init__(self, layout: Layout, canvas: Canvas) -> None:
-        self.side = canvas.dye.shape[0]
+        self.side = canvas.dye.shape[2]
         extent = self.side * canvas.mpp
         step = max(_MAP_STEP_UM, canvas.mpp)
         points = np.arange(int(np.ceil(extent / step)) + 2) * step
@@ -78,37 +82,46 @@ class _Fields:
             return np.zeros((self.side, self.side), dtype=np.float32)
         return self.spread(self.zones.smear * (0.35 + 0.65 * self.zones.body))
 
-    def spoil(self, kind: SpoilKind) -> Plane:
+    def spoil(self, kind: SpoilKind) -> Plane | None:
+        """Strength of the fault areas of one kind, 0..1; None where there are none."""
         strength = np.zeros_like(self._x)
         for spoil in self._spoils:
             if spoil.kind == kind:
                 np.maximum(strength, spoil.strength(self._x, self._y), out=strength)
-        return self.spread(strength) if strength.any() else np.zeros((self.side, self.side), dtype=np.float32)
+        return self.spread(strength) if strength.any() else None
 
 
-def _paint_ground(canvas: Canvas, fields: _Fields, seed: int) -> None:
-    """Dried plasma: a faint uneven film with specks, thicker where the smear is."""
-    side = canvas.dye.shape[0]
-    xs = ((np.arange(side) + 0.5) * canvas.mpp + canvas.x0 % 51.2).astype(np.float32)
-    ys = ((np.arange(side) + 0.5) * canvas.mpp + canvas.y0 % 51.2).astype(np.float32)
+def _paint_ground(canvas: Canvas, fields: _Fields, layout: Layout, film: float) -> None:
+    """Dried plasma: a faint uneven film with grains of protein, thicker where the smear is."""
+    amount = fields.thickness
+    if not amount.any():
+        return
+    xs, ys = (
+        ((np.arange(canvas.dye.shape[2]) + 0.5) * canvas.mpp + start % PERIOD_UM).astype(np.float32)
+        for start in (canvas.x0, canvas.y0)
+    )
     x, y = np.meshgrid(xs, ys)
-    film = fields.thickness
-    cloud = 1.0 + 0.35 * sample("cloud", x, y, canvas.mpp) + 0.2 * sample("mottle", x, y, canvas.mpp)
-    amount = film * cloud
-    canvas.dye[..., BLUE] += 0.10 * amount
-    canvas.dye[..., PINK] += 0.10 * amount
-    canvas.dye[..., PURPLE] += 0.03 * amount + 0.16 * film * sample("speck", x, y, canvas.mpp)
+    grain = sample("speck", x, y, canvas.mpp)
+    if layout.spec.fault == "h&e":
+        canvas.dye[ORANGE] += amount * (0.75 + 0.45 * sample("smear", x * 0.4, y * 0.4, canvas.mpp * 0.4))
+        return
+    amount *= np.float32(film) * (1.0 + np.float32(0.3) * sample("film", x, y, canvas.mpp))
+    canvas.dye[BLUE] += 0.07 * amount
+    canvas.dye[HAEM] += 0.12 * amount
+    canvas.dye[PURPLE] += amount * (0.02 + 0.3 * grain)
 
 
-def _paint_objects(canvas: Canvas, layout: Layout) -> None:
-    extent = canvas.dye.shape[0] * canvas.mpp
+def _paint_objects(canvas: Canvas, layout: Layout, optics: Optics) -> None:
+    extent = canvas.dye.shape[2] * canvas.mpp
+    coarse = canvas.mpp > COARSE_MPP
     parcels = layout.parcels(canvas.x0, canvas.y0, canvas.x0 + extent, canvas.y0 + extent)
     red = _near(np.concatenate([parcel.red for parcel in parcels]), canvas, extent)
-    paint_red_cells(canvas, red)
-    paint_platelets(canvas, _near(np.concatenate([parcel.platelets for parcel in parcels]), canvas, extent))
+    (paint_red_discs if coarse else paint_red_cells)(canvas, red, optics.pallor)
+    if not coarse:
+        paint_platelets(canvas, _near(np.concatenate([parcel.platelets for parcel in parcels]), canvas, extent))
     cells = [cell for parcel in parcels for cell in parcel.cells if _cell_near(cell, canvas, extent)]
-    if canvas.mpp > COARSE_MPP:
-        paint_discs(canvas, cells, MORPHOLOGY)
+    if coarse:
+        paint_discs(canvas, cells)
     else:
         for cell in cells:
             paint_cell(canvas, cell)
@@ -131,7 +144,7 @@ def _focus(light: NDArray[np.float32], optics: Optics, fields: _Fields, mpp: flo
     """The objective's own blur, and more of it where the focus was missed."""
     sharp = blur(light, optics.blur_um / mpp)
     missed = fields.spoil("defocus")
-    if not missed.any():
+    if missed is None:
         return sharp
     half, full = (blur(light, (optics.blur_um + _DEFOCUS_UM * k) / mpp) for k in (0.6, 1.5))
     missed = missed[..., None]
@@ -155,10 +168,19 @@ def _shading(optics: Optics, x0: float, y0: float, side: int, mpp: float) -> Pla
     return np.asarray(1.0 - optics.shading * (0.5 + 0.5 * wave), dtype=np.float32)
 
 
+@cache
+def _grain() -> NDArray[np.float32]:
+    """Sensor noise of unit variance; a little of it is shared by the colours."""
+    rng = np.random.default_rng(11)
+    plane = rng.standard_normal((_NOISE_SIDE, _NOISE_SIDE, 3), dtype=np.float32)
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigmaX=0.6) * 1.9, dtype=np.float32)
+
+
 def _noise(layout: Layout, x0: float, y0: float, side: int, mpp: float) -> NDArray[np.float32]:
-    """Sensor noise of unit variance at level 0, averaged down at coarser levels."""
-    key = int(address(layout.spec.seed, 5, round(x0 / mpp), round(y0 / mpp))[0])
-    rng = np.random.Generator(np.random.SFC64(key))
-    plane = rng.standard_normal((side, side, 3), dtype=np.float32)
-    plane *= np.float32(layout.spec.mpp / mpp)
-    return plane
+    """A piece of the sensor noise, another for each block; averaged down at coarser levels."""
+    key = address(layout.spec.seed, 5, round(x0 / mpp), round(y0 / mpp))
+    rows, columns = (
+        (np.arange(side) + int(uniform(key, stream)[0] * _NOISE_SIDE)) % _NOISE_SIDE for stream in range(2)
+    )
+    strength = np.float32(layout.mpp / mpp)
+    return np.asarray(_grain()[rows[:, None], columns[None, :]] * strength, dtype=np.float32)

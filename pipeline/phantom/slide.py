@@ -29,7 +29,7 @@ class PhantomSlide:
         self.spec = spec
         self.layout = Layout(spec)
         self._optics = optics(spec)
-        self._levels = max(int(np.floor(np.log2(COARSE_MPP / spec.mpp))) + 2, 1)
+        self._levels = max(int(np.floor(np.log2(COARSE_MPP / spec.drawn_mpp))) + 2, 1)
         self._block = lru_cache(maxsize=cached_blocks)(self._render_block)
 
     @property
@@ -93,7 +93,7 @@ class PhantomSlide:
         return out
 
     def _render_block(self, level: int, i: int, j: int) -> RgbImage:
-        mpp = self.mpp * 2**level
+        mpp = self.spec.drawn_mpp * 2**level
         corner = i * _BLOCK * mpp, j * _BLOCK * mpp
         return render(self.layout, self._optics, corner, _BLOCK, mpp, native=level == 0)
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.phantom.chance import FloatArray, address, generator, uniform
+from pipeline.phantom.chance import FloatArray, address, generator, patchwork, uniform
 from pipeline.phantom.spec import PhantomSpec
 
 SpoilKind = Literal["defocus", "overstain", "debris", "aggregate", "crowd", "fat"]
@@ -52,8 +52,8 @@ class Smear:
     """Where the zones lie. The smear runs along the longer side of the slide, either way by seed."""
 
     def __init__(self, spec: PhantomSpec) -> None:
-        self.width = spec.size[0] * spec.mpp
-        self.height = spec.size[1] * spec.mpp
+        self.width = spec.size[0] * spec.drawn_mpp
+        self.height = spec.size[1] * spec.drawn_mpp
         self._seed = spec.seed
         self._artefacts = spec.artefacts
         rng = generator(spec.seed, 1)
@@ -118,11 +118,25 @@ class Smear:
         """Weights of the zones at points in µm; the lateral rim is thick like the body."""
         past_body, past_tail, inside = self.distances(x, y)
         smear = smoothstep(-6.0, 6.0, inside)
-        tail = smoothstep(-25.0, 25.0, past_tail)
+        tail = smoothstep(-30.0, 30.0, past_tail)
         rim = (1.0 - smoothstep(25.0, 45.0, inside)) * (1.0 - tail)
-        body = np.maximum(1.0 - smoothstep(-25.0, 25.0, past_body), rim)
+        body = np.maximum(1.0 - smoothstep(-35.0, 30.0, past_body), rim)
         tail = np.minimum(tail, 1.0 - body)
         return Zones(body=body * smear, junction=(1.0 - body - tail) * smear, tail=tail * smear, smear=smear)
+
+    def particles(self, x: FloatArray, y: FloatArray) -> FloatArray:
+        """0..1: marrow particles in the body, dense clumps of cells and fat a few hundred µm wide."""
+        noise = 0.6 * patchwork(self._seed, 6, x, y, 260.0) + 0.4 * patchwork(self._seed, 7, x, y, 90.0)
+        return smoothstep(0.58, 0.70, noise)
+
+    def streaks(self, x: FloatArray, y: FloatArray) -> FloatArray:
+        """0.6..1.4: unevenness of the spread, drawn out along the smear."""
+        along, across = (x, y) if self.lengthwise else (y, x)
+        return (
+            0.6
+            + 0.5 * patchwork(self._seed, 8, along, across * 3.0, 220.0)
+            + 0.3 * patchwork(self._seed, 9, x, y, 70.0)
+        )
 
     def countable(self, x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
         """True inside the body-tail junction."""

@@ -65,8 +65,8 @@ class PhantomSpec:
     artefacts : float
         Factor on the number of areas that spoil tiles (out of focus, overstained, debris, aggregates).
     fault : Fault
-        A whole-slide fault for quality control; "magnification" draws everything at 0.4 of its size,
-        as a 20x scan that claims to be 50x.
+        A whole-slide fault for quality control; "magnification" draws everything at 0.4 of its size, as a 20x scan
+        that claims to be 50x; "h&e" is tissue, not a smear.
 
     Raises
     ------
@@ -105,6 +105,11 @@ class PhantomSpec:
         """Share of each of CELL_CLASSES, in their order; adds to 1."""
         total = sum(self.composition.values())
         return tuple(self.composition.get(name, 0.0) / total for name in CELL_CLASSES)
+
+    @property
+    def drawn_mpp(self) -> float:
+        """µm per pixel the slide is drawn at; `mpp` is what it claims."""
+        return self.mpp * 2.5 if self.fault == "magnification" else self.mpp
 
     @property
     def tile_px(self) -> int:

@@ -1,8 +1,8 @@
-"""Stain, light and scanner: from dye concentration to 8-bit RGB, by centre.
+"""Stain, light and scanner: from dye amounts to 8-bit RGB, by centre.
 
-Dyes absorb by Beer and Lambert: I = I0 * exp(-sum of concentration * absorbance), per channel. Three dyes span the
-Romanowsky colours: azure-eosin complex (purple chromatin and azurophilic granules), azure B (blue cytoplasm) and
-eosin (pink red cells and eosinophilic granules). Two centres differ in dye balance, light, focus, noise and JPEG.
+Dyes absorb by Beer and Lambert: I = I0 * exp(-sum of amount * absorbance), per channel. Four span the Romanowsky
+colours: the azure-eosin complex (purple chromatin and azurophilic granules), azure B (blue cytoplasm), eosin (orange
+granules) and stained haemoglobin (red cells). Two centres differ in dye, light, focus, noise and JPEG.
 """
 
 from dataclasses import dataclass
@@ -14,21 +14,26 @@ from numpy.typing import NDArray
 from pipeline.domain import RgbImage
 from pipeline.phantom.chance import generator
 from pipeline.phantom.spec import PhantomSpec
+from pipeline.phantom.textures import Plane
 
-Concentrations = NDArray[np.float32]  # (H, W, 3): purple, blue, pink
+Dyes = NDArray[np.float32]  # (4, H, W): purple, blue, orange, haemoglobin
 
-PURPLE, BLUE, PINK = 0, 1, 2
+PURPLE, BLUE, ORANGE, HAEM = range(4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Optics:
     """One slide's stain and one scanner.
 
-    `absorbance` is (3 dyes, 3 channels) in natural-log optical density per unit; `light` is the empty slide's RGB.
+    `absorbance` is (4 dyes, 3 channels) in natural-log optical density per unit; `light` the empty slide's RGB and
+    `exposure` the range of factors on it; `film` how much dried plasma stains; `pallor` how hollow the red cells look.
     """
 
     absorbance: NDArray[np.float32]
     light: NDArray[np.float32]
+    exposure: tuple[float, float]
+    film: float
+    pallor: float
     blur_um: float
     noise: float
     shading: float
@@ -36,27 +41,37 @@ class Optics:
     sharpen: float
 
 
+def _matrix(*rows: tuple[float, float, float]) -> NDArray[np.float32]:
+    return np.array(rows, dtype=np.float32)
+
+
 _CENTRES = {
     "a": Optics(
-        absorbance=np.array([[1.08, 1.72, 0.50], [1.05, 0.74, 0.20], [0.16, 0.47, 0.36]], dtype=np.float32),
-        light=np.array([236, 230, 240], dtype=np.float32),
-        blur_um=0.13,
-        noise=2.2,
+        absorbance=_matrix((0.98, 1.98, 0.26), (1.08, 0.86, 0.12), (0.22, 0.80, 0.58), (0.27, 0.33, 0.34)),
+        light=np.array([232, 229, 236], dtype=np.float32),
+        exposure=(0.72, 1.04),
+        film=1.0,
+        pallor=0.55,
+        blur_um=0.15,
+        noise=2.4,
         shading=0.03,
         jpeg_quality=88,
-        sharpen=0.3,
+        sharpen=0.35,
     ),
     "b": Optics(
-        absorbance=np.array([[0.98, 1.46, 0.62], [1.12, 0.86, 0.34], [0.10, 0.44, 0.40]], dtype=np.float32),
-        light=np.array([246, 227, 207], dtype=np.float32),
-        blur_um=0.19,
-        noise=3.2,
-        shading=0.06,
-        jpeg_quality=78,
+        absorbance=_matrix((1.02, 1.76, 0.36), (1.10, 0.92, 0.30), (0.12, 0.72, 0.50), (0.24, 0.37, 0.27)),
+        light=np.array([251, 228, 205], dtype=np.float32),
+        exposure=(0.92, 1.02),
+        film=0.4,
+        pallor=1.0,
+        blur_um=0.20,
+        noise=1.8,
+        shading=0.05,
+        jpeg_quality=80,
         sharpen=0.0,
     ),
 }
-_HAEMATOXYLIN_EOSIN = np.array([[0.95, 1.05, 0.45], [0.80, 0.85, 0.40], [0.12, 0.72, 0.38]], dtype=np.float32)
+_HAEMATOXYLIN_EOSIN = _matrix((0.95, 1.05, 0.45), (0.80, 0.85, 0.40), (0.12, 0.72, 0.38), (0.10, 0.60, 0.36))
 
 
 def optics(spec: PhantomSpec) -> Optics:
@@ -64,27 +79,30 @@ def optics(spec: PhantomSpec) -> Optics:
     base = _CENTRES[spec.centre]
     rng = generator(spec.seed, 101)
     dyes = base.absorbance if spec.fault != "h&e" else _HAEMATOXYLIN_EOSIN
-    absorbance = dyes * rng.uniform(0.93, 1.07, (3, 3)) * rng.uniform(0.88, 1.12, (3, 1))
-    light = base.light * rng.uniform(0.95, 1.0) * rng.uniform(0.985, 1.015, 3)
+    absorbance = dyes * rng.uniform(0.93, 1.07, (4, 3)) * rng.uniform(0.86, 1.14, (4, 1))
+    light = base.light * rng.uniform(0.975, 1.025, 3) * rng.uniform(*base.exposure)
     if spec.fault == "overstained":
         absorbance = absorbance * 2.6
     return Optics(
         absorbance=absorbance.astype(np.float32),
         light=np.minimum(light, 252).astype(np.float32),
+        exposure=base.exposure,
+        film=base.film * rng.uniform(0.6, 1.5),
+        pallor=base.pallor * rng.uniform(0.6, 1.2),
         blur_um=base.blur_um + (2.2 if spec.fault == "blurred" else 0.0),
-        noise=base.noise,
+        noise=base.noise * rng.uniform(0.7, 1.3),
         shading=base.shading,
         jpeg_quality=base.jpeg_quality,
         sharpen=base.sharpen,
     )
 
 
-def expose(concentrations: Concentrations, optics: Optics) -> NDArray[np.float32]:
+def expose(dyes: Dyes, optics: Optics) -> NDArray[np.float32]:
     """Transmitted light, (H, W, 3) in 0..255, before the scanner."""
-    density = concentrations.reshape(-1, 3) @ -optics.absorbance
-    transmitted = np.exp(density, out=density).reshape(concentrations.shape)
-    transmitted *= optics.light
-    return np.asarray(transmitted)
+    density = -optics.absorbance.T @ dyes.reshape(4, -1)  # (3, H*W)
+    np.exp(density, out=density)
+    density *= optics.light[:, None]
+    return np.asarray(cv2.merge(list(density.reshape(3, *dyes.shape[1:]))))
 
 
 def blur(image: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
@@ -94,12 +112,12 @@ def blur(image: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigmaX=sigma_px, borderType=cv2.BORDER_REFLECT))
 
 
-def digitise(image: NDArray[np.float32], optics: Optics, noise: NDArray[np.float32], jpeg: bool) -> RgbImage:
-    """Sensor noise, rounding and the scanner's own JPEG; `noise` is (H, W, 3), unit variance."""
-    image += noise * optics.noise
+def digitise(image: NDArray[np.float32], optics: Optics, noise: NDArray[np.float32] | Plane, *, jpeg: bool) -> RgbImage:
+    """Sensor noise, rounding and the scanner's own JPEG; `noise` is (H, W, 3), unit variance. Changes `image`."""
+    image += noise * np.float32(optics.noise)
     pixels = np.clip(image, 0, 255, out=image).astype(np.uint8)
     if not jpeg:
         return pixels
     flags = [cv2.IMWRITE_JPEG_QUALITY, optics.jpeg_quality]
-    _, stream = cv2.imencode(".jpg", pixels[..., ::-1], flags)
-    return np.ascontiguousarray(np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR))[..., ::-1])
+    _, stream = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), flags)
+    return np.asarray(cv2.cvtColor(np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB))

@@ -4,6 +4,7 @@ A texture is float32, square, periodic, `TEXTURE_MPP` µm per texel, with coarse
 rendering is the average of a fine one.
 """
 
+from dataclasses import dataclass
 from functools import cache
 
 import cv2
@@ -14,78 +15,110 @@ Plane = NDArray[np.float32]  # (H, W)
 
 TEXTURE_MPP = 0.1
 SIDE = 512
+PERIOD_UM = SIDE * TEXTURE_MPP
 _LEVELS = 6
 
-# name: (centre wavelength µm, relative bandwidth, contrast of the squashing; 0 = none)
-_BANDS = {
-    "fine": (0.75, 0.45, 0.8),
-    "granular": (1.05, 0.45, 1.2),
-    "coarse": (1.5, 0.5, 1.6),
-    "clumped": (2.3, 0.5, 2.4),
-    "blocky": (3.1, 0.4, 3.2),
-    "smooth": (3.5, 0.8, 0.8),
-    "mottle": (1.6, 1.0, 0.6),
-    "cloud": (14.0, 1.0, 0.6),
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Noise:
+    """Octaves of (wavelength µm, weight); `warp` µm of displacement draws grains into streaks; `squash` sharpens
+    grains towards two tones; `lean` < 0 makes sparse light gaps in dark matter, > 0 sparse dark clumps."""  # noqa: D209
+
+    octaves: tuple[tuple[float, float], ...]
+    width: float = 0.55
+    warp: float = 0.0
+    squash: float = 0.0
+    lean: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dots:
+    """Granules: radius µm and its relative spread, number per µm², relative spread of strength."""
+
+    radius: float
+    spread: float
+    density: float
+    fade: float = 0.4
+
+
+_NOISES = {
+    "fine": _Noise(octaves=((0.6, 0.5), (1.3, 0.6), (3.5, 0.7)), width=0.6, warp=0.35, squash=0.4, lean=-0.3),
+    "granular": _Noise(octaves=((0.7, 0.6), (1.6, 0.8), (4.0, 0.5)), width=0.6, warp=0.35, squash=0.6, lean=-0.2),
+    "coarse": _Noise(octaves=((0.8, 0.5), (2.0, 1.0), (4.5, 0.5)), warp=0.35, squash=0.7, lean=-0.2),
+    "clumped": _Noise(octaves=((0.9, 0.4), (2.4, 1.0), (5.0, 0.4)), warp=0.3, squash=1.0, lean=-0.15),
+    "blocky": _Noise(octaves=((0.9, 0.35), (3.0, 1.0), (6.0, 0.3)), warp=0.3, squash=1.3, lean=-0.15),
+    "smooth": _Noise(octaves=((2.0, 0.3), (5.0, 1.0)), width=0.8, warp=0.4, squash=0.4),
+    "mottle": _Noise(octaves=((0.6, 0.5), (1.3, 0.7), (3.0, 0.5)), width=0.7, squash=0.3),
+    "smear": _Noise(octaves=((0.8, 0.6), (2.2, 0.7), (8.0, 1.2)), width=0.7, warp=0.4, squash=0.4, lean=-0.3),
+    "film": _Noise(octaves=((1.5, 0.5), (5.0, 0.6), (17.0, 1.0)), width=0.7, warp=2.0, squash=0.3),
 }
-# name: (radius µm, radius spread, dots per µm²)
 _DOTS = {
-    "dust": (0.16, 0.3, 2.2),
-    "azurophil": (0.26, 0.35, 0.9),
-    "eosinophil": (0.52, 0.15, 0.95),
-    "basophil": (0.55, 0.4, 0.42),
-    "speck": (0.35, 0.6, 0.012),
+    "dust": _Dots(radius=0.17, spread=0.4, density=2.4, fade=0.7),
+    "azurophil": _Dots(radius=0.20, spread=0.5, density=2.6, fade=0.7),
+    "eosinophil": _Dots(radius=0.36, spread=0.2, density=3.4, fade=0.3),
+    "basophil": _Dots(radius=0.40, spread=0.5, density=1.7, fade=0.4),
+    "speck": _Dots(radius=0.30, spread=0.7, density=0.035, fade=0.8),
 }
 
 
-def _band(seed: int, wavelength_um: float, width: float, squash: float) -> Plane:
-    rng = np.random.default_rng(seed)
+def _band(rng: np.random.Generator, wavelength_um: float, width: float) -> Plane:
+    """Periodic noise around a wavelength, zero mean, unit variance."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(SIDE), np.fft.rfftfreq(SIDE), indexing="ij")) / TEXTURE_MPP
     with np.errstate(divide="ignore"):
         gain = np.exp(-0.5 * (np.log(frequency * wavelength_um) / width) ** 2)
     noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((SIDE, SIDE))) * gain, s=(SIDE, SIDE))
-    noise /= noise.std()
-    texture = np.tanh(squash * noise) if squash else noise
+    return np.asarray(noise / noise.std(), dtype=np.float32)
+
+
+def _noise(seed: int, recipe: _Noise) -> Plane:
+    rng = np.random.default_rng(seed)
+    total = sum((weight * _band(rng, length, recipe.width) for length, weight in recipe.octaves), np.float32(0))
+    texture = np.asarray(total, dtype=np.float32)
+    texture /= texture.std()
+    if recipe.warp:
+        columns, rows = np.meshgrid(np.arange(SIDE, dtype=np.float32), np.arange(SIDE, dtype=np.float32))
+        shift = np.float32(recipe.warp / TEXTURE_MPP)
+        columns, rows = columns + shift * _band(rng, 5.0, 0.5), rows + shift * _band(rng, 5.0, 0.5)
+        texture = np.asarray(cv2.remap(texture, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP))
+    if recipe.squash:
+        texture = np.tanh(recipe.squash * (texture - recipe.lean))
     texture -= texture.mean()
     return np.asarray(texture / texture.std(), dtype=np.float32)
 
 
-def _dots(seed: int, radius_um: float, spread: float, density: float) -> Plane:
+def _dots(seed: int, recipe: _Dots) -> Plane:
     """Granules in 0..1: soft discs that wrap around."""
     rng = np.random.default_rng(seed)
-    count = int(density * (SIDE * TEXTURE_MPP) ** 2)
-    reach = int(np.ceil(3 * radius_um * (1 + spread) / TEXTURE_MPP)) + 1
-    canvas = np.zeros((SIDE + 2 * reach, SIDE + 2 * reach), dtype=np.float32)
-    grid = np.arange(-reach, reach + 1, dtype=np.float32) * TEXTURE_MPP
-    for x, y, jitter in zip(*rng.uniform(0, SIDE, (2, count)), rng.uniform(-1, 1, count), strict=True):
-        radius = radius_um * (1 + spread * jitter)
+    count = int(recipe.density * PERIOD_UM**2)
+    reach = int(np.ceil((recipe.radius * (1 + recipe.spread) + 0.2) / TEXTURE_MPP)) + 1
+    canvas = np.zeros((SIDE, SIDE), dtype=np.float32)
+    grid = np.arange(-reach, reach + 1)
+    for x, y, size, strength in zip(*rng.uniform(0, SIDE, (2, count)), *rng.random((2, count)), strict=True):
+        radius = recipe.radius * (1 + recipe.spread * (2 * size - 1))
         column, row = int(x), int(y)
-        distance = np.hypot(grid[None, :] - (x - column) * TEXTURE_MPP, grid[:, None] - (y - row) * TEXTURE_MPP)
-        disc = np.clip((radius - distance) / 0.15 + 0.5, 0, 1)
-        window = canvas[row : row + 2 * reach + 1, column : column + 2 * reach + 1]
-        np.maximum(window, disc[: window.shape[0], : window.shape[1]], out=window)
-    for axis in (0, 1):  # fold the margins onto the other side
-        body = np.moveaxis(canvas, axis, 0)
-        body[reach : 2 * reach] = np.maximum(body[reach : 2 * reach], body[-reach:])
-        body[-2 * reach : -reach] = np.maximum(body[-2 * reach : -reach], body[:reach])
-    return canvas[reach:-reach, reach:-reach]
+        distance = np.hypot(grid[None, :] - (x - column), grid[:, None] - (y - row)) * TEXTURE_MPP
+        disc = np.clip((radius - distance) / 0.2 + 0.5, 0, 1) * (1 - recipe.fade * strength)
+        window = np.ix_((grid + row) % SIDE, (grid + column) % SIDE)
+        canvas[window] = np.maximum(canvas[window], disc)
+    return canvas
 
 
 @cache
 def texture(name: str) -> tuple[Plane, ...]:
     """The mip chain of a texture, finest first."""
     seed = 7 + sum(name.encode())
-    base = _band(seed, *_BANDS[name]) if name in _BANDS else _dots(seed, *_DOTS[name])
+    base = _noise(seed, _NOISES[name]) if name in _NOISES else _dots(seed, _DOTS[name])
     chain = [np.ascontiguousarray(base)]
     for _ in range(_LEVELS - 1):
         finer = chain[-1]
         side = finer.shape[0] // 2
-        chain.append(cv2.resize(finer, (side, side), interpolation=cv2.INTER_AREA))
+        chain.append(np.asarray(cv2.resize(finer, (side, side), interpolation=cv2.INTER_AREA)))
     return tuple(chain)
 
 
 def sample(name: str, x_um: Plane, y_um: Plane, mpp: float) -> Plane:
     """The texture at points given in µm, band-limited for a rendering at `mpp`; same shape as the points."""
-    level = int(np.clip(np.floor(np.log2(max(mpp, 1e-3) * 1.25 / TEXTURE_MPP)), 0, _LEVELS - 1))
+    level = min(max(int(np.floor(np.log2(mpp * 1.25 / TEXTURE_MPP))), 0), _LEVELS - 1)
     plane = texture(name)[level]
     scale = np.float32(1.0 / (TEXTURE_MPP * 2**level))
     shift = np.float32(0.5 * (1 / 2**level - 1))  # texel centres of a coarser copy

@@ -61,7 +61,7 @@ def tile_is_countable(layout: Layout, box: Box) -> bool:
     """True for a tile in the junction that no fault area spoils."""
     if layout.spec.fault != "none":
         return False
-    x0, y0, x1, y1 = (edge * layout.spec.mpp for edge in (box.x0, box.y0, box.x1, box.y1))
+    x0, y0, x1, y1 = (edge * layout.mpp for edge in (box.x0, box.y0, box.x1, box.y1))
     steps = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
     x, y = np.meshgrid(x0 + steps * (x1 - x0), y0 + steps * (y1 - y0))
     if layout.smear.countable(x, y).mean() < _MIN_INSIDE:
@@ -108,7 +108,7 @@ def survey(layout: Layout) -> SlideTruth:
 
 def to_cell(layout: Layout, cell: PlacedCell, number: int, origin: tuple[int, int] = (0, 0)) -> Cell:
     """The domain's cell, certain of its class, in level-0 pixels from `origin`."""
-    outline: Polygon = polygon(cell) / layout.spec.mpp - origin
+    outline: Polygon = polygon(cell) / layout.mpp - origin
     (x0, y0), (x1, y1) = np.floor(outline.min(axis=0)), np.ceil(outline.max(axis=0))
     return Cell(
         id=number,
