@@ -10,24 +10,25 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification
+from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_io.contexts import STORED_SOP_CLASSES, STORED_TRANSFER_SYNTAXES
 from dicom_io.errors import InstanceRejected, PeerError
 from dicom_io.spool import discard_unfinished, receive_into_spool, spool_of
 from dicom_io.store import FileStore, InstanceHeader
+from dicom_io.transport import MAXIMUM_PDU, use_bounded_sockets
 
 log = logging.getLogger(__name__)
 
 SUCCESS = 0x0000
-_MAXIMUM_PDU = 1 << 20
 _ERROR_COMMENT_LENGTH = 64  # VR LO
-_REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_NOT_RECOGNISED = 0x01, 0x01, 0x03
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +74,9 @@ class DicomListener:
         self._on_instance = on_instance
         self._on_released = on_released
         self._status_of = status_of
-        self._networks = tuple(ipaddress.ip_network(text, strict=False) for text in config.allowed_addresses)
         self._series: weakref.WeakKeyDictionary[Association, set[str]] = weakref.WeakKeyDictionary()
         self._series_lock = threading.Lock()
-        self._ae = _application_entity(config)
+        self._ae = _ApplicationEntity(config)
 
     @property
     def port(self) -> int:
@@ -91,10 +91,12 @@ class DicomListener:
         PeerError
             The port cannot be opened.
         """
+        if discarded := self._store.discard_unfinished():
+            log.info("%d unfinished receptions of an earlier run discarded", discarded)
+        use_bounded_sockets()
         receive_into_spool(self._ae, self._store)
         address = (self.config.host, self.config.port)
         handlers = [
-            (evt.EVT_REQUESTED, self._handle_requested),
             (evt.EVT_C_STORE, self._handle_store),
             (evt.EVT_RELEASED, self._handle_released),
             (evt.EVT_CONN_CLOSE, self._handle_closed),
@@ -108,14 +110,6 @@ class DicomListener:
     def stop(self) -> None:
         """End every association and close the port."""
         self._ae.shutdown()
-
-    def _handle_requested(self, event: Event) -> None:
-        """Turn away an address that is not on the list (PS3.8 9.3.4)."""
-        address = ipaddress.ip_address(event.assoc.requestor.address)
-        if self._networks and not any(address in network for network in self._networks):
-            log.warning("association refused: address %s is not in allowed_addresses", address)
-            event.assoc.acse.send_reject(_REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_NOT_RECOGNISED)
-            event.assoc.kill()
 
     def _handle_store(self, event: Event) -> int | Dataset:
         spooled = spool_of(event)
@@ -154,14 +148,34 @@ class DicomListener:
         discard_unfinished(event.assoc)
 
 
-def _application_entity(config: ListenerConfig) -> AE:
-    ae = AE(config.ae_title)
-    ae.maximum_pdu_size = _MAXIMUM_PDU
-    ae.maximum_associations = config.maximum_associations
-    ae.network_timeout = config.network_timeout_s
-    ae.require_called_aet = config.check_called_ae
-    ae.require_calling_aet = list(config.allowed_calling_ae)
-    ae.add_supported_context(Verification)
-    for sop_class in STORED_SOP_CLASSES:
-        ae.add_supported_context(sop_class, list(STORED_TRANSFER_SYNTAXES))
-    return ae
+class _Server(ThreadedAssociationServer):  # type: ignore[misc]
+    """Closes the connection of an address that is not on the list before it can say anything."""
+
+    def verify_request(self, request: object, client_address: tuple[str, int]) -> bool:
+        address = ipaddress.ip_address(client_address[0])
+        address = getattr(address, "ipv4_mapped", None) or address
+        allowed = self.ae.allowed_networks
+        if not allowed or any(address in network for network in allowed):
+            return True
+        log.warning("connection refused: address %s is not in allowed_addresses", address)
+        return False
+
+
+class _ApplicationEntity(AE):  # type: ignore[misc]
+    """An application entity whose server knows `allowed_networks`."""
+
+    def __init__(self, config: ListenerConfig) -> None:
+        super().__init__(config.ae_title)
+        self.allowed_networks = [ipaddress.ip_network(text, strict=False) for text in config.allowed_addresses]
+        self.maximum_pdu_size = MAXIMUM_PDU
+        self.maximum_associations = config.maximum_associations
+        self.network_timeout = config.network_timeout_s
+        self.require_called_aet = config.check_called_ae
+        self.require_calling_aet = list(config.allowed_calling_ae)
+        self.add_supported_context(Verification)
+        for sop_class in STORED_SOP_CLASSES:
+            self.add_supported_context(sop_class, list(STORED_TRANSFER_SYNTAXES))
+
+    def make_server(self, *arguments: Any, **options: Any) -> _Server:  # noqa: ANN401 - as the method it stands for
+        server: _Server = super().make_server(*arguments, **{**options, "server_class": _Server})
+        return server

@@ -71,16 +71,17 @@ def read_start(path: Path) -> FileStart:
     """
     try:
         meta, offset = split_dataset(path)
+        start = FileStart(
+            transfer_syntax_uid=str(meta.get("TransferSyntaxUID", "")),
+            sop_class_uid=str(meta.get("MediaStorageSOPClassUID", "")),
+            sop_instance_uid=str(meta.get("MediaStorageSOPInstanceUID", "")),
+            offset=int(offset),
+        )
     except UNREADABLE as exc:
         raise InstanceRejected(CANNOT_UNDERSTAND, f"{path.name} is not a DICOM file (PS3.10)") from exc
-    if not meta.get("TransferSyntaxUID"):
+    if not start.transfer_syntax_uid:
         raise InstanceRejected(CANNOT_UNDERSTAND, f"{path.name}: TransferSyntaxUID (0002,0010) is absent")
-    return FileStart(
-        transfer_syntax_uid=str(meta.TransferSyntaxUID),
-        sop_class_uid=str(meta.get("MediaStorageSOPClassUID", "")),
-        sop_instance_uid=str(meta.get("MediaStorageSOPInstanceUID", "")),
-        offset=int(offset),
-    )
+    return start
 
 
 def dataset_digest(path: Path) -> str:

@@ -19,6 +19,7 @@ from pynetdicom.sop_class import Verification
 
 from dicom_io.errors import PeerError
 from dicom_io.scan import FileStart, read_start
+from dicom_io.transport import MAXIMUM_PDU, use_bounded_sockets
 
 log = logging.getLogger(__name__)
 
@@ -111,10 +112,11 @@ def _batch(pending: Sequence[tuple[Path, FileStart]]) -> tuple[list[tuple[Path, 
 
 def _associate(peer: Peer, contexts: Sequence[PresentationContext], timeout_s: float) -> Association:
     _config.STORE_SEND_CHUNKED_DATASET = True
+    use_bounded_sockets()
     ae = AE(peer.calling_ae)
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = timeout_s
     ae.network_timeout = timeout_s
-    assoc = ae.associate(peer.host, peer.port, contexts=list(contexts), ae_title=peer.ae_title, max_pdu=0)
+    assoc = ae.associate(peer.host, peer.port, contexts=list(contexts), ae_title=peer.ae_title, max_pdu=MAXIMUM_PDU)
     if assoc.is_established:
         return assoc
     if assoc.is_rejected:

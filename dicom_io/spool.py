@@ -8,7 +8,6 @@ hashed while written, and quiet about a full disk until the request can be answe
 import hashlib
 import tempfile
 import threading
-import uuid
 import weakref
 from pathlib import Path
 from typing import IO, Any
@@ -39,7 +38,7 @@ class SpoolFile:
 
     def __init__(self, store: FileStore) -> None:
         self._store = store
-        self._path = store.spool / f"{uuid.uuid4().hex}.dcm"
+        self._path = store.new_spool_path()
         self._file: IO[bytes] | None = None
         self._failure: InstanceRejected | None = None
         self._head: bytearray | None = bytearray()

@@ -7,8 +7,10 @@ its name by one link, after its bytes are on the disk: a name is either absent o
 import contextlib
 import errno
 import os
+import platform
 import shutil
-import threading
+import time
+import uuid
 from pathlib import Path
 
 from dicom_io.errors import InstanceRejected
@@ -19,6 +21,7 @@ __all__ = ["FileStore", "InstanceHeader", "read_header"]
 
 OUT_OF_RESOURCES = 0xA700
 DOES_NOT_MATCH_SOP_CLASS = 0xA900
+_LEFTOVER_AFTER_S = 24 * 3600.0
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 
 
@@ -37,14 +40,20 @@ class FileStore:
         self.root = root
         self.spool = root / ".spool"
         self.reserve_bytes = reserve_bytes
-        self._naming = threading.Lock()
         self.spool.mkdir(parents=True, exist_ok=True)
 
+    def new_spool_path(self) -> Path:
+        """A name for an instance on its way in; says which process writes it."""
+        return self.spool / f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex}.dcm"
+
     def discard_unfinished(self) -> int:
-        """Remove what a killed process left in the spool, none of it acknowledged; returns how many files."""
-        leftovers = [path for path in self.spool.iterdir() if path.is_file()]
+        """Remove what killed processes left in the spool, none of it acknowledged; returns how many files.
+
+        Files of running processes stay, also those of other machines that share the store, for a day.
+        """
+        leftovers = [path for path in self.spool.iterdir() if _is_leftover(path)]
         for path in leftovers:
-            path.unlink()
+            path.unlink(missing_ok=True)
         return len(leftovers)
 
     def require_space(self) -> None:
@@ -107,21 +116,37 @@ class FileStore:
 
     def _name(self, path: Path, place: Path, header: InstanceHeader) -> None:
         _sync(path)
-        with self._naming:
-            if place.exists():
-                if dataset_digest(place) != header.sha256:
-                    raise InstanceRejected(
-                        CANNOT_UNDERSTAND,
-                        f"SOPInstanceUID {header.sop_instance_uid} is already kept with other content; "
-                        "send changed content under a new UID",
-                    )
-                return
-            made = [folder for folder in (place.parent, place.parent.parent) if not folder.exists()]
-            place.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
             _link(path, place)
-        _sync(place.parent)
-        for folder in made:
-            _sync(folder.parent)
+        except FileExistsError as exc:
+            if dataset_digest(place) != header.sha256:
+                raise InstanceRejected(
+                    CANNOT_UNDERSTAND,
+                    f"SOPInstanceUID {header.sop_instance_uid} is already kept with other content; "
+                    "send changed content under a new UID",
+                ) from exc
+        for folder in (place.parent, place.parent.parent, self.root):
+            _sync(folder)
+
+
+def _is_leftover(path: Path) -> bool:
+    try:
+        age_s = time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    if age_s > _LEFTOVER_AFTER_S:
+        return True
+    host, _, rest = path.name.rpartition("-")[0].rpartition("-")
+    if host != platform.node() or not rest.isdecimal() or int(rest) == os.getpid():
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _check_announced(path: Path, header: InstanceHeader) -> None:
@@ -134,12 +159,14 @@ def _check_announced(path: Path, header: InstanceHeader) -> None:
 
 
 def _link(path: Path, place: Path) -> None:
-    """Give the file its second name, or where the file system has no links, its only one."""
+    """Give the file its second name, or where the file system has no links, its only one; never replace a file."""
     try:
         os.link(path, place)
     except OSError as exc:
         if exc.errno not in _NO_LINKS:
             raise
+        if place.exists():
+            raise FileExistsError(errno.EEXIST, "the instance is there", str(place)) from exc
         path.rename(place)
 
 

@@ -1,0 +1,162 @@
+"""Reception under strain: large instances, a killed receiver, a sender that goes away."""
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pynetdicom import AE, build_context
+from pynetdicom.sop_class import VLWholeSlideMicroscopyImageStorage
+
+from dicom_io.errors import PeerError
+from dicom_io.scan import dataset_digest
+from dicom_io.sender import Peer, echo, send
+from tests.large import write_large_instance
+from tests.receiver import receiving
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class ReceivingProcess:
+    process: subprocess.Popen[str]
+    peer: Peer
+    index: Path
+
+    def acknowledged(self) -> list[str]:
+        return self.index.read_text().split() if self.index.exists() else []
+
+    def peak_memory_mib(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) >> 10
+
+
+@contextmanager
+def receiving_process(root: Path) -> Iterator[ReceivingProcess]:
+    index = root.with_suffix(".index")
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.peers.receiving_process", root, index],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            peer = Peer(ae_title="MARROWNODE", host="127.0.0.1", port=int(process.stdout.readline()))
+            yield ReceivingProcess(process, peer, index)
+        finally:
+            process.kill()
+
+
+def test_memory_does_not_grow_with_the_instance(tmp_path):
+    with receiving_process(tmp_path / "store") as receiver:
+        send(receiver.peer, [write_large_instance(tmp_path / "small.dcm", 30, uid="2.25.1")])
+        before = receiver.peak_memory_mib()
+        large = write_large_instance(tmp_path / "large.dcm", 600, uid="2.25.2")
+        send(receiver.peer, [large], timeout_s=120)
+        assert receiver.peak_memory_mib() - before < 60
+        kept = next((tmp_path / "store").rglob("2.25.2.dcm"))
+        assert kept.stat().st_size >= 600 << 20
+
+
+def test_a_killed_receiver_has_lost_nothing_it_acknowledged(tmp_path, wait_for):
+    files = [write_large_instance(tmp_path / f"{n}.dcm", 25, uid=f"2.25.{n}") for n in range(12)]
+    root = tmp_path / "store"
+    with receiving_process(root) as receiver:
+        thread = threading.Thread(target=_send_quietly, args=(receiver.peer, files))
+        thread.start()
+        wait_for(lambda: len(receiver.acknowledged()) >= 3 and any((root / ".spool").iterdir()))
+        receiver.process.kill()
+        receiver.process.wait()
+        thread.join(timeout=60)
+    acknowledged = receiver.acknowledged()
+    assert 3 <= len(acknowledged) < len(files)
+    named = {path.stem: path for path in root.glob("*/*/*.dcm")}
+    assert set(acknowledged) <= set(named)
+    for uid, path in named.items():
+        assert dataset_digest(path) == dataset_digest(files[int(uid.removeprefix("2.25."))])
+
+    with receiving_process(root) as again:
+        assert list((root / ".spool").iterdir()) == []
+        send(again.peer, files)
+    assert len(list(root.glob("*/*/*.dcm"))) == len(files)
+
+
+def _send_quietly(peer: Peer, files: list[Path]) -> None:
+    try:
+        send(peer, files, timeout_s=20)
+    except PeerError:
+        return
+    pytest.fail("the receiver was not killed in time")
+
+
+def test_a_sender_that_goes_away_leaves_nothing_behind(tmp_path, wait_for):
+    large = write_large_instance(tmp_path / "large.dcm", 400)
+    with receiving(tmp_path / "store") as receiver:
+        with subprocess.Popen(
+            ["storescu", "-R", "127.0.0.1", str(receiver.listener.port), large],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as sender:
+            wait_for(lambda: any(path.stat().st_size > 1 << 20 for path in receiver.spooled()))
+            sender.kill()
+        wait_for(lambda: receiver.spooled() == [])
+        assert receiver.instances == []
+        assert receiver.released == []
+        echo(receiver.peer)
+
+
+def test_a_disk_that_fills_up_while_receiving_is_answered_out_of_resources(tmp_path, wait_for):
+    """The reserve is reached in the middle of an instance; the association goes on."""
+    large = write_large_instance(tmp_path / "large.dcm", 200)
+    with receiving(tmp_path / "store") as receiver:
+
+        def fill_up() -> None:
+            wait_for(lambda: any(path.stat().st_size > 1 << 20 for path in receiver.spooled()))
+            receiver.store.reserve_bytes = 1 << 60
+
+        thread = threading.Thread(target=fill_up)
+        thread.start()
+        with pytest.raises(PeerError, match=r"0xA700.*disk full") as caught:
+            send(receiver.peer, [large])
+        thread.join()
+        assert caught.value.retryable
+        assert receiver.spooled() == []
+        receiver.store.reserve_bytes = 0
+        send(receiver.peer, [large])
+        assert len(receiver.instances) == 1
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x01\x00\xff\xff\xff\xff",
+        b"\x04\x00\x7f\xff\xff\xff",
+        b"\x16\x03\x01\x02\x00\x01",
+        bytes(4096),
+    ],
+)
+def test_noise_on_the_port_does_not_stop_the_listener(tmp_path, noise):
+    with receiving(tmp_path / "store") as receiver:
+        with socket.create_connection(("127.0.0.1", receiver.listener.port), timeout=10) as connection:
+            connection.sendall(noise)
+        echo(receiver.peer)
+
+
+def test_no_more_associations_than_allowed(tmp_path):
+    with receiving(tmp_path / "store", maximum_associations=2) as receiver:
+        ae = AE("MANY")
+        contexts = [build_context(VLWholeSlideMicroscopyImageStorage)]
+        held = [ae.associate("127.0.0.1", receiver.listener.port, contexts) for _ in range(2)]
+        assert all(assoc.is_established for assoc in held)
+        with pytest.raises(PeerError, match=r"rejected.*[Ll]imit") as caught:
+            echo(receiver.peer)
+        assert caught.value.retryable
+        for assoc in held:
+            assoc.release()
