@@ -17,6 +17,7 @@ from hl7.orders import OrderMessage, OrderRequest
 from hl7.text import codec_name, escape, write_segment, write_time
 from pipeline.domain import EntityId
 
+_FRAME_BYTES = {0x0B: None, 0x1C: None}  # MLLP's own: what is repeated of a request must not end the frame
 LONGEST_CONTROL_ID = 20  # MSH-10, ST of 20 up to 2.5.1
 _ANSWERS = {  # request → message type, trigger and structure of its application answer
     ("OML", "O21"): ("ORL", "O22", "ORL_O22"),
@@ -212,7 +213,8 @@ def _write(header: Header, kind: Sequence[str], segments: Sequence[str], *, at: 
     if codec_name(character_set) is None or not (character_set or body.isascii()):
         character_set = "UNICODE UTF-8"
     head = _msh(header, kind, at, control_id, character_set)
-    return f"{head}\r{body}".encode(codec_name(character_set) or "utf-8", errors="replace")
+    text = f"{head}\r{body}".translate(_FRAME_BYTES)
+    return text.encode(codec_name(character_set) or "utf-8", errors="replace")
 
 
 def _msh(header: Header, kind: Sequence[str], at: datetime, control_id: str, character_set: str) -> str:

@@ -1,6 +1,6 @@
 """HL7 v2 in and out of bytes: character set, segments, leaves, escapes, header.
 
-hl7apy 1.3.5 parses each segment and checks what leaves; where its ways would misplace what a sender wrote:
+hl7apy 1.3.5 parses each field and checks what leaves; where its ways would misplace what a sender wrote:
 
 - every field is read as `varies`: its own version tables drop the position of fields and components they do not
   know (ORC-38 or SPM-30 in a 2.5.1 message), turn times into `datetime` and double backslashes;
@@ -10,22 +10,25 @@ hl7apy 1.3.5 parses each segment and checks what leaves; where its ways would mi
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.exceptions import HL7apyException
-from hl7apy.parser import parse_segment
+from hl7apy.parser import parse_field
 
 from hl7.errors import ParseError
 from hl7.text import Separators, codec_name, unescape
 
 NULL = '""'  # HL7 v2.5.1 2.5.3: delete the value; an empty field means no change
 SUPPORTED_VERSIONS = ("2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1", "2.8.2", "2.9")
-MAXIMUM_SEGMENTS = 20_000
+MAXIMUM_SEGMENTS = 2_000
+MAXIMUM_PARTS = 1_000  # of one field: hl7apy spends some 2 kB and 0.3 ms on each
+
+Field = tuple[tuple[tuple[str, ...], ...], ...]  # repetitions of components of subcomponents
 
 _READING_VERSION = "2.6"  # names hl7apy's data types only; the fields themselves are read as `varies`
+_AS_VARIES = ("leaf", None, "varies", None, None, -1)
 _SEGMENT_START = re.compile(r"[A-Z][A-Z0-9]{2}(?=[^A-Za-z0-9\s]|$)")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -59,33 +62,37 @@ class Header:
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment as text; its leaves are parsed when first read."""
+    """One segment as text; a field is parsed when it is first read."""
 
     name: str
     line: str
     separators: Separators
+    _read: dict[int, Field] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
-    def fields(self) -> Mapping[int, tuple[tuple[tuple[str, ...], ...], ...]]:
-        """Field number → repetitions → components → subcomponents, escapes kept."""
-        return _parse_fields(self)
+    def _texts(self) -> list[str]:
+        """Fields as sent, by number."""
+        texts = self.line.split(self.separators.field)
+        return [texts[0], self.separators.field, *texts[1:]] if self.name == "MSH" else texts
 
     def raw(self, number: int) -> str:
         """The field as sent: all repetitions, escapes kept."""
-        marks = self.separators
-        return marks.repetition.join(
-            marks.component.join(marks.subcomponent.join(component) for component in repetition)
-            for repetition in self.fields.get(number, ())
-        )
+        return self._texts[number].strip() if number < len(self._texts) else ""
+
+    def parsed(self, number: int) -> Field:
+        """Repetitions → components → subcomponents of a field, escapes kept."""
+        if number not in self._read:
+            self._read[number] = _parse_field(self, number)
+        return self._read[number]
 
     def repetitions(self, number: int) -> int:
-        return len(self.fields.get(number, ()))
+        return len(self.parsed(number))
 
     def text(self, number: int, component: int = 1, subcomponent: int = 1, repetition: int = 1) -> str:
         """One leaf, trimmed and unescaped; empty when absent. `""` (delete) is returned as it is."""
         try:
-            leaf = self.fields[number][repetition - 1][component - 1][subcomponent - 1]
-        except (KeyError, IndexError):
+            leaf = self.parsed(number)[repetition - 1][component - 1][subcomponent - 1]
+        except IndexError:
             return ""
         return unescape(leaf.strip(), self.separators)
 
@@ -258,43 +265,46 @@ def _require_header(header: Header, line: str) -> None:
         )
 
 
-@lru_cache(maxsize=1024)
-def _positional(name: str, count: int) -> tuple[str, tuple[object, ...]]:
-    """A message profile for hl7apy that keeps every field where the sender put it."""
-    leaf = ("leaf", None, "varies", None, None, -1)
-    return "sequence", tuple((f"{name}_{number}", leaf, (0, -1), "FIE") for number in range(1, count + 1))
-
-
-def _parse_fields(segment: Segment) -> Mapping[int, tuple[tuple[tuple[str, ...], ...], ...]]:
-    marks = segment.separators
+def _parse_field(segment: Segment, number: int) -> Field:
+    text, marks = segment.raw(number), segment.separators
+    if not text:
+        return ()
+    separators = sum(map(text.count, (marks.repetition, marks.component, marks.subcomponent)))
+    if not separators:
+        return (((text,),),)
+    if separators > MAXIMUM_PARTS:
+        raise ParseError(
+            f"a field of more than {MAXIMUM_PARTS} parts cannot be read",
+            code=102,
+            location=f"{segment.name}^1^{number}",
+        )
     characters = {
         "FIELD": marks.field,
         "COMPONENT": marks.component,
         "SUBCOMPONENT": marks.subcomponent,
         "REPETITION": marks.repetition,
         "ESCAPE": marks.escape,
-        "SEGMENT": "\r",
-        "GROUP": "\r",
     }
     try:
-        parsed = parse_segment(
-            segment.line,
-            _READING_VERSION,
-            characters,
-            VALIDATION_LEVEL.TOLERANT,
-            _positional(segment.name, segment.line.count(marks.field) + 1),
-        )
-        fields: dict[int, list[tuple[tuple[str, ...], ...]]] = {}
-        for found in parsed.children:
-            number = int(found.name.rpartition("_")[2])
-            fields.setdefault(number, []).append(
-                tuple(tuple(_leaf(leaf) for leaf in component.children) for component in found.children)
+        repetitions = [
+            parse_field(
+                repetition,
+                f"{segment.name}_{number}",
+                _READING_VERSION,
+                characters,
+                VALIDATION_LEVEL.TOLERANT,
+                _AS_VARIES,
             )
+            for repetition in text.split(marks.repetition)
+        ]
+        return tuple(
+            tuple(tuple(_leaf(leaf) for leaf in component.children) for component in repetition.children)
+            for repetition in repetitions
+        )
     except (HL7apyException, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise ParseError(
-            f"{segment.name} cannot be read as HL7 fields", code=102, location=f"{segment.name}^1"
+            f"{segment.name}-{number} cannot be read", code=102, location=f"{segment.name}^1^{number}"
         ) from error
-    return {number: tuple(repetitions) for number, repetitions in fields.items()}
 
 
 def _leaf(subcomponent: object) -> str:
