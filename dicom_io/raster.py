@@ -1,13 +1,14 @@
 """Polygons to the pixels of a tiled matrix, one tile at a time, so that memory follows what is drawn."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.domain import Polygon
+
+Frames = NDArray[np.uint8]  # (T, side, side)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +27,33 @@ class Grid:
     def rows(self) -> int:
         return -(-self.height // self.side)
 
-    def touched(self, polygon: Polygon) -> Iterator[tuple[int, int]]:
-        """The (row, column) of each tile that the bounding box of the polygon meets."""
-        left, top = np.floor(polygon.min(axis=0) / self.side).astype(int)
-        right, bottom = np.floor(polygon.max(axis=0) / self.side).astype(int)
-        for row in range(max(0, top), min(self.rows - 1, bottom) + 1):
-            for column in range(max(0, left), min(self.columns - 1, right) + 1):
-                yield row, column
+    def touched(self, bounds: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Which tiles the boxes meet.
+
+        Parameters
+        ----------
+        bounds : (N, 4) of (x0, y0, x1, y1), pixels of the matrix
+
+        Returns
+        -------
+        tile, box : (M,) each
+            Pairs of a tile, numbered row-major from 0, and the index of a box; by tile, then by box.
+        """
+        last = np.array([self.columns - 1, self.rows - 1])
+        low = np.maximum(np.floor(bounds[:, :2] / self.side).astype(np.intp), 0)
+        high = np.minimum(np.floor(bounds[:, 2:] / self.side).astype(np.intp), last)
+        wide, tall = np.maximum(high - low + 1, 0).T
+        box = np.repeat(np.arange(len(bounds)), wide * tall)
+        nth = np.arange(len(box)) - np.repeat(np.cumsum(wide * tall) - wide * tall, wide * tall)
+        tile = (low[box, 1] + nth // wide[box]) * self.columns + low[box, 0] + nth % wide[box]
+        order = np.argsort(tile, kind="stable")
+        return tile[order], box[order]
+
+
+def bounds_of(polygons: Sequence[Polygon]) -> NDArray[np.float64]:
+    """Bounding boxes, (N, 4) of (x0, y0, x1, y1)."""
+    boxes = [(*polygon.min(axis=0), *polygon.max(axis=0)) for polygon in polygons]
+    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
 
 def fill(polygon: Polygon, x0: int, y0: int, width: int, height: int) -> NDArray[np.bool_]:
@@ -48,7 +69,7 @@ def fill(polygon: Polygon, x0: int, y0: int, width: int, height: int) -> NDArray
     (height, width)
     """
     start = polygon - (x0, y0)
-    end = np.roll(start, -1, axis=0)
+    end = np.concatenate([start[1:], start[:1]])
     centre = np.arange(height)[:, None] + 0.5  # (H, 1)
     crosses = (start[:, 1] <= centre) != (end[:, 1] <= centre)  # (H, N)
     rise = end[:, 1] - start[:, 1]
@@ -60,39 +81,32 @@ def fill(polygon: Polygon, x0: int, y0: int, width: int, height: int) -> NDArray
     return np.asarray(np.cumsum(toggles[:, :width], axis=1) % 2 == 1)
 
 
-def occupied(grid: Grid, polygons: Iterable[Polygon]) -> dict[tuple[int, int], list[int]]:
-    """For each tile in row-major order, the indices of the polygons that may touch it."""
-    tiles: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    for index, polygon in enumerate(polygons):
-        for tile in grid.touched(polygon):
-            tiles[tile].append(index)
-    return dict(sorted(tiles.items()))
-
-
-def draw(
-    grid: Grid, polygons: Sequence[Polygon], labels: Sequence[int]
-) -> tuple[list[tuple[int, int]], NDArray[np.uint8]]:
+def draw(grid: Grid, polygons: Sequence[Polygon], labels: NDArray[np.uint8]) -> tuple[NDArray[np.intp], Frames]:
     """Draw labelled polygons in order, a later one over an earlier one.
 
     Parameters
     ----------
     polygons : each (N, 2) of (x, y), pixels of the matrix
-    labels : 1..255, one per polygon
+    labels : (polygons,), from 1
 
     Returns
     -------
-    tiles : (row, column) of each tile with at least one labelled pixel, row-major
-    frames : (tiles, side, side)
+    tiles : (T,)
+        The tiles with at least one labelled pixel, numbered row-major from 0.
+    frames : (T, side, side)
+        Their labels; 0 is empty.
     """
-    tiles = occupied(grid, polygons)
+    tile, polygon = grid.touched(bounds_of(polygons))
+    tiles, nth = np.unique(tile, return_inverse=True)
     frames = np.zeros((len(tiles), grid.side, grid.side), dtype=np.uint8)
-    for frame, ((row, column), indices) in zip(frames, tiles.items(), strict=True):
-        for index in indices:
-            _draw_one(frame, polygons[index] - (column * grid.side, row * grid.side), labels[index])
-        frame[grid.height - row * grid.side :] = 0
-        frame[:, grid.width - column * grid.side :] = 0
+    origins = np.stack([tiles % grid.columns, tiles // grid.columns], axis=1) * grid.side  # (T, 2) of x, y
+    for frame, index in zip(nth, polygon, strict=True):
+        _draw_one(frames[frame], polygons[index] - origins[frame], int(labels[index]))
+    for frame, (x, y) in zip(frames, origins, strict=True):
+        frame[max(0, grid.height - y) :] = 0
+        frame[:, max(0, grid.width - x) :] = 0
     used = np.asarray(frames.any(axis=(1, 2)))
-    return [tile for tile, is_used in zip(tiles, used, strict=True) if is_used], frames[used]
+    return tiles[used], frames[used]
 
 
 def _draw_one(frame: NDArray[np.uint8], polygon: Polygon, label: int) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 from pydicom import Dataset
 
 from dicom_io.ann import encode_annotations
+from dicom_io.errors import SlideError
 from dicom_io.provenance import Predecessor, ResultKind
 from dicom_io.seg import encode_region_segmentation, encode_segmentation
-from dicom_io.source import read_source
+from dicom_io.source import Source, matrix_size, read_source
 from dicom_io.sr import encode_measurements, encode_regions
 from pipeline.domain import CellCode, Report
 
@@ -60,9 +61,9 @@ def write_results(
     Raises
     ------
     SlideError
-        If the slide's files do not hold a whole slide image with its geometry.
+        If the slide's files do not hold a whole slide image with its geometry, or another one than the report is about.
     """
-    source = read_source(slide_paths)
+    source = _source_of(report, slide_paths)
     earlier = {kind: [p.as_predecessor() for p in predecessors if p.kind == kind] for kind in ResultKind}
     objects: dict[ResultKind, Dataset] = {}
     if (analysis := report.analysis) is not None:
@@ -82,6 +83,17 @@ def write_results(
         report, source, codes, predecessors=earlier[ResultKind.MEASUREMENTS], organization=organization
     )
     return tuple(_write(kind, ds, out) for kind, ds in objects.items())
+
+
+def _source_of(report: Report, slide_paths: Sequence[Path]) -> Source:
+    source = read_source(slide_paths)
+    found, analysed = matrix_size(source.base), report.slide.size
+    if found != analysed:
+        raise SlideError(
+            f"The slide's files hold an image of {found[0]} x {found[1]} pixels, the report is about one of"
+            f" {analysed[0]} x {analysed[1]}; encode it with the files that were analysed."
+        )
+    return source
 
 
 def _write(kind: ResultKind, ds: Dataset, out: Path) -> ResultObject:

@@ -6,21 +6,25 @@ stored. BINARY, because the viewers of whole slides do not show LABELMAP yet.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from math import log
 
 import highdicom as hd
+import numpy as np
 from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues, SegmentDescription
 from highdicom.utils import compute_plane_position_tiled_full
+from numpy.typing import NDArray
 from pydicom import Dataset
 
 from dicom_io import codes
 from dicom_io.provenance import ResultKind, caution, construct, is_verified, person_name, result_uid
-from dicom_io.raster import Grid, draw, occupied
-from dicom_io.source import Source, matrix_origin, matrix_size, pixel_spacing
+from dicom_io.raster import Grid, bounds_of, draw
+from dicom_io.source import Source, coarser, matrix_origin, matrix_size, pixel_spacing
 from pipeline.domain import CELL_CLASSES, Analysis, CellCode, Polygon, Report
 
-TILE_SIDE = 256  # pixels; a frame of 1 bit per pixel ends on a byte, so each can be served alone
-MAX_TILES = 4096  # 256 MiB of labels in memory
+TILE_SIDE = 512  # pixels; a frame of 1 bit per pixel ends on a byte, so each can be served alone
+MAX_TILES = 1024  # 256 MiB of labels in memory
+MAX_FRAMES = 4096  # 128 MiB of mask in the file
 CELL_MPP = 0.4  # a cell of 12 µm is 30 pixels wide
 REGION_MPP = 8.0
 
@@ -41,7 +45,7 @@ def encode_segmentation(
     names = [name for name in CELL_CLASSES if name in present]
     segments = [_cell_segment(report, i + 1, codes_of[name]) for i, name in enumerate(names)]
     polygons = [cell.polygon for cell in analysis.cells]
-    labels = [names.index(cell.class_name) + 1 for cell in analysis.cells]
+    labels = np.array([names.index(cell.class_name) + 1 for cell in analysis.cells], dtype=np.uint8)
     return _encode(report, ResultKind.CELLS, source, CELL_MPP, segments, polygons, labels)
 
 
@@ -65,16 +69,23 @@ def encode_region_segmentation(report: Report, analysis: Analysis, source: Sourc
         display_color=codes.display_color(codes.REGION_COLOR),
     )
     polygons = [region.polygon for region in analysis.regions]
-    return _encode(report, ResultKind.REGIONS, source, REGION_MPP, [segment], polygons, [1] * len(polygons))
+    labels = np.ones(len(polygons), dtype=np.uint8)
+    return _encode(report, ResultKind.REGIONS, source, REGION_MPP, [segment], polygons, labels)
 
 
-def choose_level(source: Source, polygons: Sequence[Polygon], mpp: float) -> Dataset:
-    """The level nearest to `mpp` on which the polygons touch no more than MAX_TILES tiles, else the coarsest."""
+def choose_level(source: Source, polygons: Sequence[Polygon], labels: NDArray[np.uint8], mpp: float) -> Dataset:
+    """The level nearest to `mpp` on which the drawing stays within MAX_TILES and MAX_FRAMES.
+
+    A slide without a level that coarse gets one that its pyramid would have: the coarsest, halved as often as needed.
+    """
     ranked = sorted(source.levels, key=lambda level: abs(log(1000 * pixel_spacing(level)[0] / mpp)))
-    for level in ranked:
-        if len(occupied(_grid(level), _scaled(polygons, source.base, level))) <= MAX_TILES:
-            return level
-    return source.levels[-1]
+    bounds = bounds_of(polygons)
+    for level in chain(ranked, coarser(source.levels[-1])):
+        tile, polygon = _grid(level).touched(bounds * np.tile(_scale(source.base, level), 2))
+        frames = np.unique(tile * (int(labels.max()) + 1) + labels[polygon])
+        if len(np.unique(tile)) <= MAX_TILES and len(frames) <= MAX_FRAMES:
+            break
+    return level
 
 
 def _cell_segment(report: Report, number: int, code: CellCode) -> SegmentDescription:
@@ -100,11 +111,12 @@ def _encode(
     mpp: float,
     segments: Sequence[SegmentDescription],
     polygons: Sequence[Polygon],
-    labels: Sequence[int],
+    labels: NDArray[np.uint8],
 ) -> Dataset:
-    level = choose_level(source, polygons, mpp)
-    tiles, frames = draw(_grid(level), _scaled(polygons, source.base, level), labels)
-    if not tiles:
+    level = choose_level(source, polygons, labels, mpp)
+    grid, scale = _grid(level), _scale(source.base, level)
+    tiles, frames = draw(grid, [polygon * scale for polygon in polygons], labels)
+    if not len(tiles):
         raise ValueError(f"nothing to draw in a segmentation of kind {kind}")
     ds = construct(
         hd.seg.Segmentation,
@@ -115,7 +127,7 @@ def _encode(
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
         pixel_measures=level.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence,
-        plane_positions=[_position(level, row, column) for row, column in tiles],
+        plane_positions=[_position(level, *divmod(int(tile), grid.columns)) for tile in tiles],
         dimension_organization_type="TILED_SPARSE",
         content_label="CELLS" if kind is ResultKind.CELLS else "REGIONS",
         content_description=caution(report),
@@ -130,9 +142,9 @@ def _grid(level: Dataset) -> Grid:
     return Grid(width=width, height=height, side=TILE_SIDE)
 
 
-def _scaled(polygons: Sequence[Polygon], base: Dataset, level: Dataset) -> list[Polygon]:
-    (width, height), (base_width, base_height) = matrix_size(level), matrix_size(base)
-    return [polygon * (width / base_width, height / base_height) for polygon in polygons]
+def _scale(base: Dataset, level: Dataset) -> NDArray[np.float64]:
+    """Pixels of `level` per pixel of `base`, (2,) of x, y."""
+    return np.divide(pixel_spacing(base), pixel_spacing(level))[::-1]
 
 
 def _position(level: Dataset, row: int, column: int) -> hd.PlanePositionSequence:

@@ -1,16 +1,19 @@
 """The images that results refer to: the levels of one slide, as headers without pixels (PS3.3 A.32.8)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom import Dataset
 from pydicom.uid import VLWholeSlideMicroscopyImageStorage
+from pydicom.valuerep import DA, TM, DSfloat
 
-from dicom_io.errors import SlideError
+from dicom_io.errors import InstanceRejected, SlideError
+from dicom_io.header import read_dataset
 from dicom_io.uids import derive_uid
 
 _EMPTY_WHEN_ABSENT = (
@@ -56,6 +59,17 @@ def matrix_origin(level: Dataset) -> tuple[float, float]:
     return float(origin.XOffsetInSlideCoordinateSystem), float(origin.YOffsetInSlideCoordinateSystem)
 
 
+def coarser(level: Dataset) -> Iterator[Dataset]:
+    """Levels that are not there: this one halved again and again, down to a single pixel."""
+    while max(matrix_size(level)) > 1:
+        width, height = matrix_size(level)
+        level = deepcopy(level)  # a shallow copy of a Dataset shares its elements
+        level.TotalPixelMatrixColumns, level.TotalPixelMatrixRows = -(-width // 2), -(-height // 2)
+        measures = level.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        measures.PixelSpacing = [DSfloat(2 * spacing, auto_format=True) for spacing in pixel_spacing(level)]
+        yield level
+
+
 def slide_coordinates(points: NDArray[np.float64], level: Dataset) -> NDArray[np.float64]:
     """Points of the pixel matrix in the slide's frame of reference (PS3.3 C.7.6.2.1.1 with C.8.12.2).
 
@@ -96,11 +110,10 @@ def read_source(paths: Sequence[Path]) -> Source:
 
 def _read(path: Path) -> Dataset:
     try:
-        header = dcmread(path, stop_before_pixels=True)
-    except (InvalidDicomError, OSError) as exc:
+        header = read_dataset(path)
+    except (InstanceRejected, OSError) as exc:
         raise SlideError(f"{path.name} cannot be read as DICOM; remove it or send it again.") from exc
-    if "PerFrameFunctionalGroupsSequence" in header:
-        del header.PerFrameFunctionalGroupsSequence  # can be larger than all the rest, and no result needs it
+    header.decode()  # text that is copied must not keep the bytes of the slide's character set
     return header
 
 
@@ -135,6 +148,9 @@ def _complete(level: Dataset) -> Dataset:
     for keyword in _EMPTY_WHEN_ABSENT:
         if keyword not in level:
             setattr(level, keyword, "")
+    for keyword, parse in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
+        if not _can(parse, level[keyword].value):
+            setattr(level, keyword, "")
     if level.PatientSex not in ("M", "F", "O"):
         level.PatientSex = ""
     series = str(level.SeriesInstanceUID)
@@ -148,3 +164,11 @@ def _complete(level: Dataset) -> Dataset:
         specimen.SpecimenUID = derive_uid(series, "specimen")
         level.SpecimenDescriptionSequence = [specimen]
     return level
+
+
+def _can(parse: Callable[[Any], object], value: object) -> bool:
+    try:
+        parse(value)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -107,3 +107,31 @@ def test_missing_geometry_is_named(slide: list[Path], tmp_path: Path) -> None:
     ds.save_as(tmp_path / "flat.dcm")
     with pytest.raises(SlideError, match="ImageOrientationSlide"):
         write_results(build_report(), [tmp_path / "flat.dcm"], CODES, tmp_path)
+
+
+def test_files_of_another_slide_are_refused(slide: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match="1000 x 800"):
+        write_results(build_report(), slide[1:], CODES, tmp_path)
+
+
+def test_text_of_another_character_set_is_written_as_utf8(slide: list[Path], tmp_path: Path) -> None:
+    latin = dcmread(slide[0])
+    latin.SpecificCharacterSet = "ISO_IR 100"
+    latin.PatientName, latin.StudyDescription = "Müller^Jörg", "Größe"
+    latin.SpecimenDescriptionSequence[0].SpecimenIdentifier = "Präparat-1"
+    latin.save_as(tmp_path / "latin.dcm")
+    for item in write_results(build_report(), [tmp_path / "latin.dcm"], CODES, tmp_path):
+        ds = dcmread(item.path)
+        assert ds.SpecificCharacterSet == "ISO_IR 192"
+        assert (str(ds.PatientName), ds.StudyDescription) == ("Müller^Jörg", "Größe")
+        if "SpecimenDescriptionSequence" in ds:
+            assert ds.SpecimenDescriptionSequence[0].SpecimenIdentifier == "Präparat-1"
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR:UserWarning")  # pydicom says so when the test writes them
+def test_values_that_are_no_dates_are_left_out(slide: list[Path], tmp_path: Path) -> None:
+    odd = dcmread(slide[0])
+    odd.PatientBirthDate, odd.StudyTime, odd.PatientSex = "12.04.61", "half past", "W"
+    odd.save_as(tmp_path / "odd.dcm")
+    ds = dcmread(write_results(build_no_result(), [tmp_path / "odd.dcm"], CODES, tmp_path)[0].path)
+    assert (ds.PatientBirthDate, ds.PatientSex, ds.StudyDate) == ("", "", "20261005")

@@ -45,9 +45,10 @@ def test_fill_of_a_concave_polygon_leaves_the_notch_out() -> None:
 def test_draw_joins_seamlessly_over_tiles_and_stays_inside_the_matrix() -> None:
     grid = Grid(width=50, height=40, side=16)
     disc = build_cell(1, "monocyte", (32, 24), 20).polygon
-    tiles, frames = draw(grid, [disc], [7])
+    tiles, frames = draw(grid, [disc], np.array([7], dtype=np.uint8))
     whole = np.zeros((grid.rows * 16, grid.columns * 16), dtype=np.uint8)
-    for (row, column), frame in zip(tiles, frames, strict=True):
+    for tile, frame in zip(tiles, frames, strict=True):
+        row, column = divmod(int(tile), grid.columns)
         whole[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16] = frame
     expected = np.where(fill(disc, 0, 0, 50, 40), 7, 0)
     assert np.array_equal(whole[:40, :50], expected)
@@ -108,11 +109,26 @@ def test_a_region_is_drawn_on_a_coarse_level(source: Source) -> None:
     assert drawn == fill(polygon, 0, 0, *matrix_size(source.levels[-1])).sum()
 
 
-def test_a_level_too_fine_for_memory_is_not_chosen(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limit", ["MAX_TILES", "MAX_FRAMES"])
+def test_a_level_too_fine_is_not_chosen(source: Source, limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     corners = np.array([(0, 0), (1999, 0), (1999, 1599), (0, 1599)], dtype=float)
-    assert seg.choose_level(source, [corners], 0.4) is source.levels[1]
-    monkeypatch.setattr(seg, "MAX_TILES", 4)
-    assert seg.choose_level(source, [corners], 0.4) is source.levels[2]
+    labels = np.ones(1, dtype=np.uint8)
+    assert seg.choose_level(source, [corners], labels, 0.4) is source.levels[1]
+    monkeypatch.setattr(seg, limit, 3)
+    assert seg.choose_level(source, [corners], labels, 0.4) is source.levels[2]
+
+
+def test_a_slide_without_coarse_levels_gets_a_mask_on_a_halved_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    single = read_source(write_slide(tmp_path, downsamples=(1,)))
+    monkeypatch.setattr(seg, "MAX_TILES", 2)
+    report = build_report()
+    ds = seg.encode_region_segmentation(report, report.analysis, single)
+    assert (ds.TotalPixelMatrixColumns, ds.TotalPixelMatrixRows) == (500, 400)
+    assert ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing == pytest.approx([0.00076] * 2)
+    drawn = np.unpackbits(np.frombuffer(ds.PixelData, np.uint8)).sum()
+    assert drawn == fill(report.analysis.regions[0].polygon / 4, 0, 0, 500, 400).sum()
 
 
 def test_nothing_to_draw_is_an_error(source: Source) -> None:

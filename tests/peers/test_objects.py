@@ -1,0 +1,181 @@
+"""Result objects as other people's software sees them: dciodvfy, dcmqi, dcmtk, highdicom, wsidicom."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pytest
+from wsidicom.graphical_annotations import AnnotationInstance
+
+from dicom_io.results import ResultObject, write_results
+from pipeline.domain import Report, ResultStatus
+from tests.builders import (
+    build_analysis,
+    build_bundle_info,
+    build_cells,
+    build_codes,
+    build_no_result,
+    build_report,
+    build_slide_info,
+)
+from tests.slides import write_slide
+
+CODES = build_codes()
+
+# What dciodvfy (dicom3tools 20220618) says of our objects and is not acted upon. Nothing else may be said.
+ALLOWED_FINDINGS = (
+    # the node's own coding scheme: a checker cannot know it, CodingSchemeIdentificationSequence says what it is
+    r"Warning - Unrecognized defined term <99BMA> for value 1 of attribute <Coding Scheme Designator>",
+    # false: the attribute is not in the object; the checker tests the condition even where it is absent
+    r"Error - Only valid for AnnotationCoordinateType of 3D - attribute <CommonZCoordinateValue> = <>",
+    # the Specimen module (and the code of the container type in it) came to the ANN IOD after this checker
+    r"Warning - Attribute is not present in standard DICOM IOD - \(0x0040,0x05(12|13|18|51|54|60|62)\) .*",
+    r"Warning - Attribute is not present in standard DICOM IOD - \(0x0040,0x0610\) .*",
+    r"Warning - Attribute is not present in standard DICOM IOD - \(0x0008,0x010[024]\) .*",
+    r"Warning - Dicom dataset contains attributes not present .* - this is a Standard Extended SOP Class",
+)
+REPORTS = {
+    "preliminary": build_report(),
+    "synthetic": build_report(slide=build_slide_info(synthetic=True), order=None),
+    "no result": build_no_result(),
+    "one class": build_report(analysis=build_analysis(cells=build_cells({"immature monocyte": 3}))),
+    "small bundle": build_report(
+        bundle=build_bundle_info(classes=("myeloblast", "lymphocyte")), warnings=("Few cells.",)
+    ),
+    "signed": build_report(status=ResultStatus.FINAL, reviewer="Ärztin^Änne", revision=1),
+}
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[ResultObject, ...]]:
+    slide = write_slide(tmp_path_factory.mktemp("slide"))
+    made: dict[str, tuple[ResultObject, ...]] = {}
+    for name, report in REPORTS.items():
+        before = made["preliminary"] if report.revision else ()
+        folder = tmp_path_factory.mktemp(name.replace(" ", "_"))
+        made[name] = write_results(report, slide, CODES, folder, predecessors=before, organization="Laboratory")
+    return made
+
+
+@pytest.fixture(scope="module")
+def preliminary(objects: dict[str, tuple[ResultObject, ...]]) -> dict[str, Path]:
+    return {item.kind: item.path for item in objects["preliminary"]}
+
+
+@pytest.fixture
+def analysed() -> Report:
+    return REPORTS["preliminary"]
+
+
+def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a peer; one that is missing fails the test."""
+    beside = Path(sys.executable).with_name(program)
+    found = str(beside) if beside.is_file() else shutil.which(program)
+    assert found, f"{program} is not installed; see `make packages`"
+    return subprocess.run(
+        [found, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120, errors="replace"
+    )
+
+
+def findings(path: Path) -> list[str]:
+    """What dciodvfy reports beyond the allowed."""
+    lines = [line for line in run("dciodvfy", path).stderr.splitlines() if re.match(r"(Error|Warning)\b", line)]
+    return [line for line in lines if not any(re.fullmatch(allowed, line) for allowed in ALLOWED_FINDINGS)]
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_dciodvfy_finds_nothing_but_the_list(name: str, objects: dict[str, tuple[ResultObject, ...]]) -> None:
+    assert objects[name]
+    for item in objects[name]:
+        assert not findings(item.path), item.kind
+
+
+def test_dciodvfy_recognises_the_classes(preliminary: dict[str, Path]) -> None:
+    names = {kind: run("dciodvfy", path).stderr.split("\n", 1)[0] for kind, path in preliminary.items()}
+    assert names == {
+        "SEG": "Segmentation",
+        "SEGROI": "Segmentation",
+        "ANN": "MicroscopyBulkSimpleAnnotations",
+        "SR": "ComprehensiveSR",
+        "SR3D": "Comprehensive3DSR",
+    }
+
+
+@pytest.mark.parametrize("kind", ["SEG", "SEGROI", "ANN", "SR", "SR3D"])
+def test_dcmtk_reads_every_object(kind: str, preliminary: dict[str, Path]) -> None:
+    dump = run("dcmdump", preliminary[kind])
+    assert dump.returncode == 0
+    assert not [line for line in dump.stderr.splitlines() if line.startswith(("E:", "F:"))]
+
+
+@pytest.mark.parametrize("kind", ["SR", "SR3D"])
+def test_dsrdump_accepts_the_documents(kind: str, objects: dict[str, tuple[ResultObject, ...]]) -> None:
+    for items in objects.values():
+        for item in items:
+            if item.kind == kind:
+                dump = run("dsrdump", "+Pl", item.path)
+                assert dump.returncode == 0, dump.stderr
+                assert not [line for line in dump.stderr.splitlines() if line.startswith(("E:", "F:"))]
+                assert "Imaging Measurement Report" in dump.stdout
+
+
+def test_dsrdump_shows_status_reviewer_and_predecessor(objects: dict[str, tuple[ResultObject, ...]]) -> None:
+    paths = {name: next(item.path for item in items if item.kind == "SR") for name, items in objects.items()}
+    assert "UNVERIFIED" in run("dsrdump", paths["preliminary"]).stdout
+    signed = run("dsrdump", "+U8", paths["signed"]).stdout
+    assert "Verification Flag   : VERIFIED" in signed
+    assert "Änne" in signed
+    assert "Predecessor Docs    : 1" in signed
+    assert "No result" in run("dsrdump", "+Pl", paths["no result"]).stdout
+
+
+def test_dcmqi_reads_the_counts(preliminary: dict[str, Path], analysed: Report, tmp_path: Path) -> None:
+    out = tmp_path / "sr.json"
+    result = run("tid1500reader", "--inputDICOM", preliminary["SR"], "--outputMetadata", out)
+    assert result.returncode == 0, result.stderr
+    groups = {group["TrackingIdentifier"]: group for group in json.loads(out.read_text())["Measurements"]}
+    for row in analysed.analysis.differential.components:
+        items = {item["quantity"]["CodeValue"]: float(item["value"]) for item in groups[row.name]["measurementItems"]}
+        assert (items["COUNT"], items["PERCENT"]) == (row.count, row.percent)
+        assert (items["CI95_LOW"], items["CI95_HIGH"]) == row.ci95
+
+
+def test_dcmqi_cannot_place_a_slide_segmentation(preliminary: dict[str, Path], tmp_path: Path) -> None:
+    """dcmqi 1.5 knows the patient coordinate system only; it must get that far, so that a new version is noticed."""
+    result = run("segimage2itkimage", "--inputDICOM", preliminary["SEGROI"], "--outputDirectory", tmp_path)
+    assert "Plane Orientation (Patient) is missing" in result.stdout + result.stderr
+
+
+def test_highdicom_reads_all_of_it_back(preliminary: dict[str, Path], analysed: Report) -> None:
+    groups = hd.ann.annread(preliminary["ANN"]).get_annotation_groups()
+    for group in groups:
+        cells = [cell for cell in analysed.analysis.cells if cell.class_name == group.label]
+        for cell, polygon in zip(cells, group.get_graphic_data("2D"), strict=True):
+            assert np.allclose(polygon, cell.polygon, atol=1e-3)
+    assert sum(group.number_of_annotations for group in groups) == len(analysed.analysis.cells)
+    segmentation = hd.seg.segread(preliminary["SEG"])
+    assert set(segmentation.segment_numbers) == set(range(1, len(groups) + 1))
+    assert segmentation.get_total_pixel_matrix(combine_segments=True).max() == len(groups)
+    assert len(hd.sr.srread(preliminary["SR3D"]).content.get_planar_roi_measurement_groups()) == 1
+
+
+def test_wsidicom_reads_the_outlines(preliminary: dict[str, Path], analysed: Report) -> None:
+    groups = next(iter(AnnotationInstance.open([preliminary["ANN"]]))).groups
+    outlines = {group.label: [annotation.geometry.to_coords() for annotation in group.annotations] for group in groups}
+    assert sum(map(len, outlines.values())) == len(analysed.analysis.cells)
+    first = analysed.analysis.cells[0]
+    assert any(np.allclose(coords, first.polygon, atol=1e-3) for coords in outlines[first.class_name])
+
+
+@pytest.mark.shared
+def test_objects_of_a_real_slide_are_legal(shared: Path, tmp_path: Path) -> None:
+    """Its writer left out the frame of reference and laid the tiles out sparsely."""
+    paths = sorted((shared / "slides" / "marrow-fields").glob("*.dcm"))
+    slide = build_slide_info(size=(10240, 5715))
+    for item in write_results(build_report(slide=slide), paths, CODES, tmp_path):
+        assert not findings(item.path), item.kind
