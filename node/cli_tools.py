@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -99,8 +98,6 @@ def convert(
     out: Out,
 ) -> None:
     """Make DICOM WSI of a vendor's slide (extra `convert`)."""
-    if find_spec("wsidicomizer") is None:
-        raise SettingsError("convert needs the extra `convert`: pip install 'marrow-node[convert]'")
     if not file.is_file():
         raise ImageError(f"{file}: no such file")
     from dicom_io.convert import convert_slide

@@ -76,7 +76,9 @@ def start_node(site: Site) -> Iterator[dict[str, int]]:
     config.write_text(site.toml(), encoding="utf-8")
     log = site.home / "node.log"
     with log.open("wb") as lines:
-        process = subprocess.Popen([sys.executable, "-m", "node", "serve", "--config", str(config)], stderr=lines)
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "node", "serve", "--config", str(config)], stderr=lines
+        )
     try:
         yield _wait_for_ports(site.home / "run.json", process, log)
     finally:

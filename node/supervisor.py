@@ -84,7 +84,7 @@ class Supervisor:
 
     def _run_once(self) -> bool:
         """One worker from start to end; returns whether it got ready."""
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: S603 - our own program
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         ) as process:
             self._process = process
