@@ -14,7 +14,7 @@ from rich.table import Table
 
 from node.errors import SettingsError
 from node.settings import load_settings
-from pipeline.domain import Patient, RgbImage, Slide
+from pipeline.domain import CELL_CLASSES, Patient, RgbImage, Slide
 from pipeline.errors import ImageError
 
 Config = Annotated[Path | None, typer.Option(help="The site's TOML file.")]
@@ -58,7 +58,8 @@ def classify(
         _check_mpp(mpp)
     loaded = load_bundle(_bundle_folder(bundle))
     for path in images:
-        probabilities = classify_crop(_read_image(path), mpp, loaded)
+        found = classify_crop(_read_image(path), mpp, loaded)
+        probabilities = dict(zip(CELL_CLASSES, found.tolist(), strict=True))
         name = max(probabilities, key=lambda each: probabilities[each])
         if as_json:
             line = {
@@ -109,14 +110,14 @@ def convert(
 @bundles.command("list")
 def bundle_list(config: Config = None) -> None:
     """The bundle that ships with the node, and the site's."""
-    from pipeline.bundle import DEFAULT_BUNDLE, list_bundles
+    from pipeline.bundle import DEFAULT, list_bundles
 
     folder = _bundle_folder(None, config)
     table = Table()
     for heading in ("name", "version", "digest", "folder"):
         table.add_column(heading)
-    for found in sorted({DEFAULT_BUNDLE, folder}):
-        for place, info in list_bundles(found.parent):
+    for found in sorted({DEFAULT.parent, folder.parent}):
+        for place, info in list_bundles(found):
             table.add_row(info.name, info.version, info.digest[:12], str(place))
     Console().print(table)
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
+from pipeline.bundle import DEFAULT, load_bundle
 
 from dicom_io.completeness import volumes_of
 from dicom_io.errors import InstanceRejected, SlideError
@@ -26,7 +26,7 @@ class Inference:
     """
 
     def __init__(self, bundle: BundleSettings, analysis: AnalysisSettings) -> None:
-        self._bundle: Bundle = load_bundle(bundle_folder(bundle), device=bundle.device)
+        self._bundle = load_bundle(bundle_folder(bundle), device=bundle.device)
         self._settings = run.AnalysisSettings(**analysis.model_dump())
         self._one_at_a_time = threading.Lock()
 
@@ -52,7 +52,7 @@ class Inference:
 
 def bundle_folder(bundle: BundleSettings) -> Path:
     """Where the site's bundle is."""
-    return Path(bundle.path).expanduser() if bundle.path else DEFAULT_BUNDLE
+    return Path(bundle.path).expanduser() if bundle.path else DEFAULT
 
 
 def describe(paths: Sequence[Path]) -> tuple[SlideInfo, tuple[str, ...], str]:

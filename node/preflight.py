@@ -8,7 +8,7 @@ from contextlib import closing
 
 import httpx
 import torch
-from pipeline.bundle import verify_bundle
+from pipeline.bundle import bundle_info, verify_bundle
 
 from dicom_io.sender import echo
 from node.codes import load_codes
@@ -72,7 +72,8 @@ def _database(settings: Settings) -> str:
 
 def _bundle(settings: Settings) -> str:
     folder = bundle_folder(settings.bundle)
-    info = verify_bundle(folder)
+    verify_bundle(folder)
+    info = bundle_info(folder)
     return f"{info.name} {info.version}, {len(info.classes)} classes"
 
 

@@ -112,7 +112,9 @@ class AnalysisSettings(Section):
     cells: Literal["prompted", "everything"] = "prompted"
     minimum_cells: Annotated[int, Field(ge=1)] = 200
     review_below: Annotated[float, Field(ge=0, le=1)] = 0.6
+    rescreen_above: Annotated[float, Field(ge=0, le=1)] = 0.1
     me_include_monocytic: bool = True
+    check_quality: bool = True
     max_tiles: Annotated[int, Field(ge=1)] | None = None
 
 
