@@ -41,7 +41,18 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("dbos", "pynetdicom", "pydicom", "alembic", "uvicorn", "wsidicom", "hl7apy", "matplotlib", "PIL"):
+    for noisy in (
+        "dbos",
+        "pynetdicom",
+        "pydicom",
+        "alembic",
+        "uvicorn",
+        "wsidicom",
+        "hl7apy",
+        "matplotlib",
+        "PIL",
+        "highdicom",
+    ):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 

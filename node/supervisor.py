@@ -12,6 +12,7 @@ from node.worker_protocol import READY, UNUSABLE
 
 _log = structlog.get_logger(__name__)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
+_STARTS = 3  # so many workers that never got ready, from the start of the node, and it gives up
 
 
 class Supervisor:
@@ -74,9 +75,12 @@ class Supervisor:
             self._thread.join(timeout_s)
 
     def _keep_running(self) -> None:
-        wait_s = _FIRST_WAIT_S
+        wait_s, starts = _FIRST_WAIT_S, 0
         while not self._stopping.is_set():
             got_ready = self._run_once()
+            starts += 1
+            if starts == _STARTS and not self._settled.is_set():
+                self._give_up(f"the worker ended {starts} times before it was ready; the log says why")
             if self._unusable or self._stopping.is_set():
                 return
             wait_s = _FIRST_WAIT_S if got_ready else min(wait_s * 2, _LONGEST_WAIT_S)
@@ -100,8 +104,11 @@ class Supervisor:
             code = process.wait()
         got_ready, self._ready = self._ready, False
         if code == UNUSABLE and not self._settled.is_set():
-            self._unusable = last.decode(errors="replace").strip() or "the worker cannot start; see the log"
-            self._settled.set()
+            self._give_up(last.decode(errors="replace").strip() or "the worker cannot start; the log says why")
         elif not self._stopping.is_set():
             _log.error("worker ended and is started again", code=code)
         return got_ready
+
+    def _give_up(self, reason: str) -> None:
+        self._unusable = reason
+        self._settled.set()
