@@ -1,0 +1,123 @@
+"""The DICOM JSON Model and its bulk data (PS3.18 Annex F).
+
+A bulk value is addressed by its path in the data set, items counted from 1: ``006A0002/3/00660016``.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
+from pydicom.multival import MultiValue
+
+from dicom_io.errors import SlideError
+from dicom_io.scan import UNREADABLE
+
+INLINE_BYTES = 1024  # a longer binary value gets an address instead
+_PIXEL_GROUP = 0x7FE00000
+_ADDRESS = re.compile(r"[0-9A-F]{8}(?:/[1-9][0-9]{0,8}/[0-9A-F]{8})*")
+_BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_UTF_8 = DataElement(tag_for_keyword("SpecificCharacterSet") or 0, "CS", "ISO_IR 192")
+
+
+def read_metadata(path: Path) -> Dataset:
+    """The data set of the instance at `path` without its pixel data.
+
+    Raises
+    ------
+    SlideError
+        The file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return read_partial(file, lambda tag, vr, length: int(tag) >= _PIXEL_GROUP)
+    except UNREADABLE as exc:
+        raise SlideError(f"{path.name} cannot be read: {exc}") from exc
+
+
+def encode_metadata(ds: Dataset, bulk_uri: Callable[[str], str] | None) -> bytes:
+    """`ds` as one JSON object, UTF-8.
+
+    Parameters
+    ----------
+    ds : Dataset
+    bulk_uri : Callable[[str], str] or None
+        Gives the absolute address of a bulk value from its path; None keeps every binary value inline.
+    """
+    return dump(to_json(ds, bulk_uri))
+
+
+def dump(document: object) -> bytes:
+    """JSON without spaces; a number JSON does not have (NaN, infinity) becomes null."""
+    try:
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(document), ensure_ascii=False, separators=(",", ":"))
+    return text.encode()
+
+
+def to_json(ds: Dataset, bulk_uri: Callable[[str], str] | None, prefix: str = "") -> dict[str, Any]:
+    """`ds` as the DICOM JSON Model; group lengths are left out, texts are in Unicode whatever the file's set was."""
+    document: dict[str, Any] = {}
+    for element in ds:
+        if element.tag.element == 0:
+            continue
+        address = f"{prefix}{int(element.tag):08X}"
+        if element.VR == "SQ":
+            items = [to_json(item, bulk_uri, f"{address}/{number}/") for number, item in enumerate(element.value, 1)]
+            document[address[-8:]] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+        else:
+            shown = _UTF_8 if element.tag == _UTF_8.tag else element
+            document[address[-8:]] = _element(shown, address, bulk_uri)
+    return document
+
+
+def _element(element: DataElement, address: str, bulk_uri: Callable[[str], str] | None) -> dict[str, Any]:
+    vr = str(element.VR)
+    if vr in _BINARY and bulk_uri is not None and element.value and len(element.value) > INLINE_BYTES:
+        return {"vr": vr, "BulkDataURI": bulk_uri(address)}
+    try:
+        document = element.to_json_dict(None, 0)
+    except (TypeError, ValueError):  # a text where a number should be, kept as the text it is
+        values = element.value if isinstance(element.value, MultiValue | list) else [element.value]
+        document = {"vr": vr, "Value": [str(value) for value in values]}
+    return {key: document[key] for key in ("vr", "Value", "InlineBinary") if key in document}
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def read_bulk(path: Path, address: str) -> bytes:
+    """The bytes, little-endian, of one value of the instance at `path`.
+
+    Raises
+    ------
+    KeyError
+        No such value, or not a binary one.
+    SlideError
+        The file cannot be read.
+    """
+    if not _ADDRESS.fullmatch(address):
+        raise KeyError(address)
+    *steps, last = address.split("/")
+    ds = read_metadata(path)
+    for tag, number in zip(steps[::2], steps[1::2], strict=True):
+        items = ds[int(tag, 16)].value
+        if int(number) > len(items):
+            raise KeyError(address)
+        ds = items[int(number) - 1]
+    value = ds[int(last, 16)].value
+    if not isinstance(value, bytes):
+        raise KeyError(address)
+    return value

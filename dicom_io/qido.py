@@ -1,0 +1,235 @@
+"""Searching and answering like QIDO-RS (PS3.18 section 10.6, PS3.4 C.2.2.2)."""
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataset import Dataset
+
+from dicom_io.dicomjson import to_json
+from dicom_io.header import read_dataset
+
+_LARGEST_TEXT = 1024
+_INDEXED_GROUPS = frozenset({0x0008, 0x0010, 0x0018, 0x0020, 0x0028, 0x0040, 0x0048})
+_TIMES = frozenset({"DA", "TM", "DT"})
+_EXACT = frozenset({"UI", "IS", "DS", "US", "UL", "SS", "SL", "FD", "FL", "AT"})
+_PAGING = frozenset({"limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"})
+_ALIASES = {"PersonName": "PatientName"}  # what one viewer asks for
+
+
+class Level(StrEnum):
+    """What one result is."""
+
+    STUDY = "study"
+    SERIES = "series"
+    INSTANCE = "instance"
+
+
+def _tags(keywords: str) -> frozenset[str]:
+    return frozenset(f"{tag_for_keyword(keyword):08X}" for keyword in keywords.split())
+
+
+# PS3.18 tables 10.6.3-3 to 10.6.3-5, and what viewers choose their layers by.
+_RETURNED = {
+    Level.STUDY: _tags(
+        "StudyDate StudyTime AccessionNumber InstanceAvailability ModalitiesInStudy SOPClassesInStudy "
+        "ReferringPhysicianName TimezoneOffsetFromUTC StudyDescription RetrieveURL PatientName PatientID "
+        "IssuerOfPatientID PatientBirthDate PatientSex StudyInstanceUID StudyID NumberOfStudyRelatedSeries "
+        "NumberOfStudyRelatedInstances"
+    ),
+    Level.SERIES: _tags(
+        "SeriesDate SeriesTime Modality SeriesDescription RetrieveURL InstanceAvailability SeriesInstanceUID "
+        "SeriesNumber FrameOfReferenceUID NumberOfSeriesRelatedInstances PerformedProcedureStepStartDate "
+        "PerformedProcedureStepStartTime ContainerIdentifier StudyInstanceUID"
+    ),
+    Level.INSTANCE: _tags(
+        "ImageType SOPClassUID SOPInstanceUID InstanceAvailability RetrieveURL AvailableTransferSyntaxUID "
+        "InstanceNumber NumberOfFrames Rows Columns BitsAllocated TotalPixelMatrixColumns TotalPixelMatrixRows "
+        "StudyInstanceUID SeriesInstanceUID"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is asked for.
+
+    Attributes
+    ----------
+    keys : tuple of (tag, values)
+        All must match; one of the values of each.
+    include : frozenset of str
+        Tags wanted beside the usual ones.
+    include_all : bool
+        Every attribute that is indexed.
+    ignored : tuple of str
+        Parameters that mean nothing here; the answer warns of them.
+    """
+
+    level: Level
+    keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    include: frozenset[str] = frozenset()
+    include_all: bool = False
+    fuzzy: bool = False
+    limit: int | None = None
+    offset: int = 0
+    ignored: tuple[str, ...] = ()
+
+    def values_of(self, keyword: str) -> tuple[str, ...]:
+        """The values one attribute may have; empty when any."""
+        tag = _tag(keyword)
+        return next((values for key, values in self.keys if key == tag), ())
+
+    def matches(self, record: Mapping[str, Any]) -> bool:
+        """True when `record` (DICOM JSON) satisfies every key."""
+        return all(_matches(record.get(tag), tag, values, fuzzy=self.fuzzy) for tag, values in self.keys)
+
+    def select(self, record: Mapping[str, Any], *, above: Iterable[Level] = ()) -> dict[str, Any]:
+        """The attributes of `record` to answer with, of this level and the levels in `above`, in order of tag."""
+        levels = {self.level, *above}
+        wanted = self.include.union(*(_RETURNED[level] for level in levels))
+        return {tag: value for tag, value in sorted(record.items()) if self.include_all or tag in wanted}
+
+
+class BadQuery(ValueError):
+    """A parameter of the query has no meaning; `field` names it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def parse_query(level: Level, parameters: Sequence[tuple[str, str]]) -> Query:
+    """Read the parameters of an address.
+
+    Raises
+    ------
+    BadQuery
+        `limit` or `offset` is not a whole number, or a value that must be a date range is not one.
+    """
+    keys: dict[str, tuple[str, ...]] = {}
+    include: set[str] = set()
+    ignored: list[str] = []
+    options: dict[str, str] = {}
+    for name, value in parameters:
+        if name == "includefield":
+            fields = [field for field in value.split(",") if field]
+            include.update(tag for field in fields if (tag := _tag(field)))
+            ignored.extend(field for field in fields if field != "all" and not _tag(field))
+            options.update({"all": "true"} if "all" in fields else {})
+        elif name in _PAGING:
+            options[name] = value
+        elif tag := _tag(_ALIASES.get(name, name)):
+            keys[tag] = _values(tag, name, value)
+        else:
+            ignored.append(name)
+    return Query(
+        level=level,
+        keys=tuple(keys.items()),
+        include=frozenset(include),
+        include_all="all" in options,
+        fuzzy=options.get("fuzzymatching", "").lower() == "true",
+        limit=_whole("limit", options["limit"]) if options.get("limit") else None,
+        offset=_whole("offset", options.get("offset") or "0"),
+        ignored=tuple(dict.fromkeys(ignored)),
+    )
+
+
+def indexed_attributes(path: Path) -> dict[str, Any]:
+    """What can be searched of the instance at `path`: its short top-level attributes, as DICOM JSON.
+
+    Raises
+    ------
+    SlideError
+        The file cannot be read.
+    """
+    ds = read_dataset(path)
+    short = Dataset()
+    for element in ds:
+        if element.tag.group in _INDEXED_GROUPS and element.VR != "SQ" and len(str(element.value)) <= _LARGEST_TEXT:
+            short.add(element)
+    record = to_json(short, None)
+    record["00083002"] = {"vr": "UI", "Value": [str(ds.file_meta.TransferSyntaxUID)]}
+    return {tag: value for tag, value in record.items() if "InlineBinary" not in value}
+
+
+def attribute(vr: str, *values: object) -> dict[str, Any]:
+    """One attribute of the DICOM JSON Model."""
+    return {"vr": vr, "Value": list(values)} if values else {"vr": vr}
+
+
+def _tag(name: str) -> str:
+    """Eight hexadecimal digits of a keyword or tag; empty when there is no such attribute."""
+    if re.fullmatch(r"[0-9A-Fa-f]{8}", name):
+        return name.upper()
+    tag = tag_for_keyword(name)
+    return "" if tag is None else f"{tag:08X}"
+
+
+def _whole(field: str, value: str) -> int:
+    if not value.isascii() or not value.isdigit():
+        raise BadQuery(field, f"{field} must be a whole number")
+    return int(value)
+
+
+def _vr(tag: str) -> str:
+    try:
+        return dictionary_VR(int(tag, 16))
+    except KeyError:
+        return "LO"
+
+
+def _values(tag: str, name: str, value: str) -> tuple[str, ...]:
+    vr = _vr(tag)
+    if vr in _TIMES and not re.fullmatch(r"[0-9.:+]*-?[0-9.:+]*", value):
+        raise BadQuery(name, f"{name} must be a value or a range such as 20260101-20260131")
+    if vr == "UI":
+        return tuple(uid for uid in re.split(r"[,\\]", value) if uid)
+    return (value,) if value else ()
+
+
+def _matches(attribute: Mapping[str, Any] | None, tag: str, values: tuple[str, ...], *, fuzzy: bool) -> bool:
+    if not values or values == ("*",):
+        return True  # universal matching (PS3.4 C.2.2.2.3)
+    vr = _vr(tag)
+    found = [_text(value) for value in (attribute or {}).get("Value", ()) if value is not None]
+    if vr in _EXACT:
+        return any(text in values for text in found)
+    if vr in _TIMES:
+        return any(_in_range(text, values[0]) for text in found)
+    if vr == "PN":
+        return any(_matches_name(text, values[0], fuzzy=fuzzy) for text in found)
+    pattern = re.compile(_wildcard(values[0]))
+    return any(pattern.fullmatch(text) for text in found)
+
+
+def _text(value: object) -> str:
+    return str(value.get("Alphabetic", "")) if isinstance(value, dict) else str(value)
+
+
+def _in_range(text: str, asked: str) -> bool:
+    low, dash, high = asked.replace(":", "").partition("-")
+    text = text.replace(":", "")
+    if not dash:
+        return text.startswith(low)
+    return (not low or text[: len(low)] >= low) and (not high or text[: len(high)] <= high)
+
+
+def _matches_name(name: str, asked: str, *, fuzzy: bool) -> bool:
+    """Without regard to case; fuzzy means that each asked word begins some word of the name (PS3.18 10.6.1.2)."""
+    name, asked = name.casefold().rstrip("^"), asked.casefold().rstrip("^")
+    if fuzzy:
+        words = re.split(r"[\^\s,=]+", name)
+        return all(
+            any(fnmatch.fnmatchcase(word, f"{part}*") for word in words) for part in re.split(r"[\^\s,]+", asked)
+        )
+    return re.fullmatch(_wildcard(asked), name) is not None
+
+
+def _wildcard(asked: str) -> str:
+    return "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in asked)
