@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -55,6 +55,10 @@ _RETURNED = {
 }
 
 
+_ABOVE = {Level.STUDY: (), Level.SERIES: (Level.STUDY,), Level.INSTANCE: (Level.STUDY, Level.SERIES)}
+_UID_OF = {Level.STUDY: "StudyInstanceUID", Level.SERIES: "SeriesInstanceUID", Level.INSTANCE: "SOPInstanceUID"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """What is asked for.
@@ -67,6 +71,8 @@ class Query:
         Tags wanted beside the usual ones.
     include_all : bool
         Every attribute that is indexed.
+    above : tuple of Level
+        Levels whose attributes are answered too: those the address does not name (relational, PS3.18 10.6.3.3).
     ignored : tuple of str
         Parameters that mean nothing here; the answer warns of them.
     """
@@ -75,6 +81,7 @@ class Query:
     keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
     include: frozenset[str] = frozenset()
     include_all: bool = False
+    above: tuple[Level, ...] = ()
     fuzzy: bool = False
     limit: int | None = None
     offset: int = 0
@@ -89,10 +96,9 @@ class Query:
         """True when `record` (DICOM JSON) satisfies every key."""
         return all(_matches(record.get(tag), tag, values, fuzzy=self.fuzzy) for tag, values in self.keys)
 
-    def select(self, record: Mapping[str, Any], *, above: Iterable[Level] = ()) -> dict[str, Any]:
-        """The attributes of `record` to answer with, of this level and the levels in `above`, in order of tag."""
-        levels = {self.level, *above}
-        wanted = self.include.union(*(_RETURNED[level] for level in levels))
+    def select(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The attributes of `record` to answer with, in order of tag."""
+        wanted = self.include.union(*(_RETURNED[level] for level in (self.level, *self.above)))
         return {tag: value for tag, value in sorted(record.items()) if self.include_all or tag in wanted}
 
 
@@ -104,14 +110,25 @@ class BadQuery(ValueError):
         self.field = field
 
 
-def parse_query(level: Level, parameters: Sequence[tuple[str, str]]) -> Query:
+def parse_query(
+    level: Level, parameters: Sequence[tuple[str, str]], within: Mapping[Level, str] | None = None
+) -> Query:
     """Read the parameters of an address.
+
+    Parameters
+    ----------
+    level : Level
+        What one result is.
+    parameters : Sequence of (name, value)
+    within : Mapping[Level, str], optional
+        UIDs the address itself names: the study, or the study and the series, to search in.
 
     Raises
     ------
     BadQuery
         `limit` or `offset` is not a whole number, or a value that must be a date range is not one.
     """
+    within = within or {}
     keys: dict[str, tuple[str, ...]] = {}
     include: set[str] = set()
     ignored: list[str] = []
@@ -128,8 +145,10 @@ def parse_query(level: Level, parameters: Sequence[tuple[str, str]]) -> Query:
             keys[tag] = _values(tag, name, value)
         else:
             ignored.append(name)
+    keys |= {_tag(_UID_OF[above]): (uid,) for above, uid in within.items()}
     return Query(
         level=level,
+        above=tuple(above for above in _ABOVE[level] if above not in within),
         keys=tuple(keys.items()),
         include=frozenset(include),
         include_all="all" in options,
@@ -158,8 +177,45 @@ def indexed_attributes(path: Path) -> dict[str, Any]:
     return {tag: value for tag, value in record.items() if "InlineBinary" not in value}
 
 
-def attribute(vr: str, *values: object) -> dict[str, Any]:
-    """One attribute of the DICOM JSON Model."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a study or series holds."""
+
+    modalities: tuple[str, ...]
+    sop_classes: tuple[str, ...]
+    series: int
+    instances: int
+
+
+def study_record(attributes: Mapping[str, Any], contents: Contents, url: str) -> dict[str, Any]:
+    """A study, from the indexed attributes of one of its instances; Modality matches any of its modalities."""
+    return {
+        **attributes,
+        **_online(url),
+        "00080060": _attribute("CS", *contents.modalities),
+        "00080061": _attribute("CS", *contents.modalities),
+        "00080062": _attribute("UI", *contents.sop_classes),
+        "00201206": _attribute("IS", contents.series),
+        "00201208": _attribute("IS", contents.instances),
+    }
+
+
+def series_record(attributes: Mapping[str, Any], contents: Contents, url: str) -> dict[str, Any]:
+    """A series, from the indexed attributes of one of its instances."""
+    return {**attributes, **_online(url), "00201209": _attribute("IS", contents.instances)}
+
+
+def instance_record(attributes: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """An instance, from its indexed attributes."""
+    return {**attributes, **_online(url)}
+
+
+def _online(url: str) -> dict[str, Any]:
+    """Where it is retrieved from."""
+    return {"00080056": _attribute("CS", "ONLINE"), "00081190": _attribute("UR", url)}
+
+
+def _attribute(vr: str, *values: object) -> dict[str, Any]:
     return {"vr": vr, "Value": list(values)} if values else {"vr": vr}
 
 

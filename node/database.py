@@ -226,6 +226,23 @@ objects = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
 )
 
+# What DICOMweb searches: one row for each kept instance, received or made; see node/catalogue.py.
+dicom_index = sa.Table(
+    "dicom_index",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("sop_instance_uid", sa.Text, nullable=False, unique=True),
+    sa.Column("series_instance_uid", sa.Text, nullable=False, index=True),
+    sa.Column("study_instance_uid", sa.Text, nullable=False, index=True),
+    sa.Column("sop_class_uid", sa.Text, nullable=False),
+    _text("modality"),
+    _text("transfer_syntax_uid"),
+    sa.Column("number_of_frames", sa.Integer, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("attributes", sa.JSON, nullable=False),
+    sa.Column("added_at", UtcDateTime, nullable=False),
+)
+
 # Who did what; see node/audit.py.
 audit = sa.Table(
     "audit",

@@ -1,17 +1,23 @@
 """Cases in a database with their files on the disk, as the node leaves them; for tests of what reads them."""
 
 import json
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import sqlalchemy as sa
 from PIL import Image, ImageDraw
 
+from dicom_io.store import FileStore, InstanceHeader
 from node import cases
-from node.database import Database, deliveries, objects, orders, slides
+from node.database import Database, deliveries, instances, objects, orders, prepare, slides
 from node.views import CaseState
+from node.web.dicomweb import Receiver
 from pipeline.domain import Priority, Report
 from tests.builders import build_report
 
@@ -21,10 +27,54 @@ _MEDIA = {"RESULT": "application/json", "OVERVIEW": "image/png", "ORU": "x-appli
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A database and a folder for the files of its cases."""
+    """A database, a store of instances and a folder for the files of the cases."""
 
     database: Database
+    store: FileStore
     folder: Path
+    released: list[frozenset[str]] = field(default_factory=list)
+
+    @classmethod
+    @contextmanager
+    def at(cls, home: Path) -> Iterator[Self]:
+        """A new site in `home`."""
+        database = prepare(f"sqlite:///{home / 'node.sqlite'}")
+        yield cls(database=database, store=FileStore(home / "store", reserve_bytes=0), folder=home / "results")
+        database.close()
+
+    @property
+    def receiver(self) -> Receiver:
+        """Takes instances in as a listener does."""
+        return Receiver(store=self.store, index=self._index, released=self.released.append)
+
+    def receive(self, path: Path) -> InstanceHeader:
+        """A copy of the file at `path`, kept and indexed."""
+        spooled = self.store.spool / path.name
+        shutil.copyfile(path, spooled)
+        header = self.store.keep(spooled)
+        self._index(header, "TEST")
+        return header
+
+    def _index(self, header: InstanceHeader, calling_ae: str) -> None:
+        with self.database.write() as connection:
+            known = connection.execute(
+                sa.select(instances.c.path).where(instances.c.sop_instance_uid == header.sop_instance_uid)
+            ).scalar_one_or_none()
+            if known is None:
+                connection.execute(
+                    instances.insert().values(
+                        sop_instance_uid=header.sop_instance_uid,
+                        series_instance_uid=header.series_instance_uid,
+                        study_instance_uid=header.study_instance_uid,
+                        sop_class_uid=header.sop_class_uid,
+                        transfer_syntax_uid=header.transfer_syntax_uid,
+                        modality=header.modality,
+                        path=str(header.path),
+                        sha256=header.sha256,
+                        calling_ae=calling_ae,
+                        received_at=datetime.now(UTC),
+                    )
+                )
 
 
 def store_case(site: Site, state: CaseState, *, cause: str = "", report: Report | None = None, **values: Any) -> str:

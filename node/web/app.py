@@ -8,13 +8,19 @@ from fastapi.responses import FileResponse
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
+from dicom_io.frames import FrameTables
 from node.cases import changed_since
+from node.catalogue import Catalogue
 from node.web.api import api
+from node.web.dicomweb import DicomWeb, search
 from node.web.feed import CaseFeed
 from node.web.headers import SecurityHeaders
 from node.web.health import health
 from node.web.problems import RequestError, install_problem_answers
+from node.web.render import render
+from node.web.retrieve import retrieve
 from node.web.sources import Sources, WebSources
+from node.web.storing import storing
 
 _PAGES = {"/": "index.html", "/cases/{case_id}": "case.html"}
 _NEVER_GZIPPED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "multipart/*", "application/dicom", "application/octet-stream")
@@ -28,9 +34,17 @@ def create_web(sources: WebSources) -> FastAPI:
     app = FastAPI(title="Marrow Node", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     app.state.sources = sources
     app.state.feed = CaseFeed(partial(changed_since, sources.database), sources.poll_interval_s)
+    app.state.dicomweb = DicomWeb(
+        catalogue=Catalogue(sources.database),
+        tables=FrameTables(),
+        cache=sources.cache / "metadata",
+        receiver=sources.receiver,
+    )
     install_problem_answers(app)
     app.include_router(health)
     app.include_router(api)
+    for service in (search, retrieve, render, storing):
+        app.include_router(service)
     for address, name in _PAGES.items():
         app.add_api_route(address, _page(name), response_class=FileResponse, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=sources.static, check_dir=False), name="static")

@@ -10,18 +10,25 @@ from prometheus_client import CollectorRegistry
 
 from node.database import Database
 from node.views import Check, ClassView
+from node.web.dicomweb import Receiver
 
 STATIC = Path(__file__).with_name("static")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSources:
-    """Where the web side reads; `checks` answers /health/ready and is called from worker threads."""
+    """Where the web side reads, and the one place it gives what it receives.
+
+    `checks` answers /health/ready and is called from worker threads; `cache` is a folder that may be emptied at any
+    time.
+    """
 
     database: Database
     checks: Callable[[], tuple[Check, ...]]
     classes: tuple[ClassView, ...]
     registry: CollectorRegistry
+    receiver: Receiver
+    cache: Path
     static: Path = STATIC
     poll_interval_s: float = 0.5
 

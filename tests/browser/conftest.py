@@ -11,7 +11,6 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from prometheus_client import CollectorRegistry
 
 from node.codes import load_codes
-from node.database import prepare
 from node.views import Check
 from node.web.app import create_web
 from node.web.classes import class_views
@@ -51,13 +50,12 @@ def pages() -> Path:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    database = prepare(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    yield Site(database=database, folder=tmp_path / "results")
-    database.close()
+    with Site.at(tmp_path) as site:
+        yield site
 
 
 @pytest.fixture
-def address(site: Site, pages: Path) -> Iterator[str]:
+def address(site: Site, pages: Path, tmp_path: Path) -> Iterator[str]:
     """Where the web side over `site` answers."""
     sources = WebSources(
         database=site.database,
@@ -65,6 +63,8 @@ def address(site: Site, pages: Path) -> Iterator[str]:
         classes=class_views(load_codes(), _color),
         registry=CollectorRegistry(),
         static=pages,
+        receiver=site.receiver,
+        cache=tmp_path / "cache",
         poll_interval_s=0.05,
     )
     server = WebServer(create_web(sources), "127.0.0.1", 0)

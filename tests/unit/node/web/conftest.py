@@ -7,7 +7,6 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry, Counter
 
-from node.database import prepare
 from node.views import Check, ClassView
 from node.web.app import create_web
 from node.web.sources import WebSources
@@ -20,9 +19,8 @@ MYELOBLAST = ClassView(
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    database = prepare(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    yield Site(database=database, folder=tmp_path / "results")
-    database.close()
+    with Site.at(tmp_path) as site:
+        yield site
 
 
 @pytest.fixture
@@ -42,6 +40,8 @@ def sources(site: Site, checks: list[Check], tmp_path: Path) -> WebSources:
         classes=(MYELOBLAST,),
         registry=registry,
         static=static,
+        receiver=site.receiver,
+        cache=tmp_path / "cache",
         poll_interval_s=0.02,
     )
 

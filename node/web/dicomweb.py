@@ -1,0 +1,146 @@
+"""DICOMweb (PS3.18) over everything the node keeps: what every service of it shares, and searching (QIDO-RS)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from dicom_io.dicomjson import dump
+from dicom_io.frames import FrameTables
+from dicom_io.header import InstanceHeader
+from dicom_io.media import MediaRange, choose_simple, parse_accept
+from dicom_io.qido import BadQuery, Level, parse_query
+from dicom_io.store import FileStore
+from node.catalogue import Catalogue, Held
+from node.web.problems import RequestError
+
+JSON = "application/dicom+json"
+_JSON_TYPES = (JSON, "application/json")
+PREFIX = "/dicomweb"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receiver:
+    """Takes instances in, by the same way whatever brought them.
+
+    `index` makes a kept instance known, and is durable when it returns; `released` says that a request is complete.
+    """
+
+    store: FileStore
+    index: Callable[[InstanceHeader, str], None]
+    released: Callable[[frozenset[str]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DicomWeb:
+    """What the services work on; `cache` is a folder for metadata that takes long to make."""
+
+    catalogue: Catalogue
+    tables: FrameTables
+    cache: Path
+    receiver: Receiver
+
+
+def get_dicomweb(request: Request) -> DicomWeb:
+    """What `create_web` made."""
+    return cast(DicomWeb, request.app.state.dicomweb)
+
+
+Services = Annotated[DicomWeb, Depends(get_dicomweb)]
+search = APIRouter(prefix=PREFIX, tags=["dicomweb"])
+
+
+def root_of(request: Request) -> str:
+    """The address of the service as the client sees it; retrieve and bulk addresses are absolute."""
+    return f"{request.base_url}{PREFIX[1:]}"
+
+
+def accepted(request: Request) -> tuple[MediaRange, ...]:
+    """What the client takes, by its header or, where it cannot set one, the `accept` parameter (PS3.18 8.3.3.1)."""
+    return parse_accept(request.query_params.get("accept") or ", ".join(request.headers.getlist("accept")))
+
+
+def require_json(request: Request) -> str:
+    """The JSON media type to answer with.
+
+    Raises
+    ------
+    RequestError
+        406.
+    """
+    chosen = choose_simple(accepted(request), _JSON_TYPES)
+    if chosen is None:
+        raise RequestError(406, "only JSON is offered here", field="Accept", remedy=f"accept {JSON}")
+    return chosen
+
+
+def require_held(
+    services: DicomWeb, study: str, series: str | None = None, instance: str | None = None
+) -> tuple[Held, ...]:
+    """The instances of an address; RequestError 404 when there is none."""
+    held = services.catalogue.held(study, series, instance)
+    if not held:
+        raise RequestError(404, "no such study, series or instance", field="address", remedy="search for it first")
+    return held
+
+
+@search.get("/studies")
+def studies(request: Request, services: Services) -> Response:
+    """QIDO-RS, all studies."""
+    return _search(request, services, Level.STUDY, {})
+
+
+@search.get("/series")
+def all_series(request: Request, services: Services) -> Response:
+    """QIDO-RS, series of all studies."""
+    return _search(request, services, Level.SERIES, {})
+
+
+@search.get("/instances")
+def all_instances(request: Request, services: Services) -> Response:
+    """QIDO-RS, instances of all studies."""
+    return _search(request, services, Level.INSTANCE, {})
+
+
+@search.get("/studies/{study}/series")
+def study_series(request: Request, services: Services, study: str) -> Response:
+    """QIDO-RS, series of a study."""
+    return _search(request, services, Level.SERIES, {Level.STUDY: study})
+
+
+@search.get("/studies/{study}/instances")
+def study_instances(request: Request, services: Services, study: str) -> Response:
+    """QIDO-RS, instances of a study."""
+    return _search(request, services, Level.INSTANCE, {Level.STUDY: study})
+
+
+@search.get("/studies/{study}/series/{series}/instances")
+def series_instances(request: Request, services: Services, study: str, series: str) -> Response:
+    """QIDO-RS, instances of a series."""
+    return _search(request, services, Level.INSTANCE, {Level.STUDY: study, Level.SERIES: series})
+
+
+def _search(request: Request, services: DicomWeb, level: Level, within: Mapping[Level, str]) -> Response:
+    media_type = require_json(request)
+    parameters = [(name, value) for name, value in request.query_params.multi_items() if name != "accept"]
+    try:
+        query = parse_query(level, parameters, within)
+    except BadQuery as exc:
+        raise RequestError(400, str(exc), field=exc.field, remedy="correct it and ask again") from exc
+    found = services.catalogue.search(query, root_of(request))
+    headers = {}
+    if found.remaining:
+        headers["Warning"] = f'299 node "There are {found.remaining} additional results that can be requested"'
+    elif query.ignored:
+        headers["Warning"] = f'299 node "Unknown attributes were ignored: {len(query.ignored)}"'
+    return json_answer(list(found.records), media_type, headers)
+
+
+def json_answer(
+    document: list[Any] | dict[str, Any], media_type: str, headers: Mapping[str, str], status: int = 200
+) -> Response:
+    """A document of the DICOM JSON Model."""
+    return Response(dump(document), status, headers, media_type=media_type)

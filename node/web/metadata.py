@@ -1,0 +1,34 @@
+"""Metadata of instances as DICOM JSON, made once: per-frame groups of a large segmentation take seconds to encode."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from dicom_io.dicomjson import encode_metadata, read_metadata
+from node.catalogue import Held
+from node.files import write_atomically
+
+_ROOT = "@root@"  # stands for the service's address, which depends on the request
+_MARK = f'"BulkDataURI":"{_ROOT}'.encode()  # inside a JSON text the quotes would be escaped
+
+
+def metadata_of(held: Held, root: str, cache: Path) -> bytes:
+    """The metadata of one instance, with bulk values at `root`; kept in `cache` from the first time on."""
+    kept = cache / f"{held.sop_instance_uid}.json"
+    try:
+        document = kept.read_bytes()
+    except FileNotFoundError:
+        base = address_of(held, _ROOT)
+        document = encode_metadata(read_metadata(held.path), lambda value: f"{base}/bulkdata/{value}")
+        write_atomically(kept, document)
+    return document.replace(_MARK, f'"BulkDataURI":"{root}'.encode())
+
+
+def metadata_list(instances: Iterable[Held], root: str, cache: Path) -> bytes:
+    """A JSON array of the metadata of each."""
+    return b"[" + b",".join(metadata_of(held, root, cache) for held in instances) + b"]"
+
+
+def address_of(held: Held, root: str) -> str:
+    """Where one instance is retrieved from."""
+    series = f"{root}/studies/{held.study_instance_uid}/series/{held.series_instance_uid}"
+    return f"{series}/instances/{held.sop_instance_uid}"

@@ -1,0 +1,160 @@
+"""Multipart bodies (RFC 2387, PS3.18 section 8.6): streamed out with an exact length, streamed in to files."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.responses import StreamingResponse
+
+from node.web.problems import RequestError
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part to send: bytes, or a file by its path."""
+
+    content_type: str
+    content: bytes | Path
+    location: str = ""
+
+    @property
+    def length(self) -> int:
+        return self.content.stat().st_size if isinstance(self.content, Path) else len(self.content)
+
+    def chunks(self) -> Iterator[bytes]:
+        if isinstance(self.content, bytes):
+            yield self.content
+            return
+        with self.content.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+
+def multipart_answer(parts: Sequence[Part], media_type: str, headers: dict[str, str]) -> StreamingResponse:
+    """A multipart/related answer of parts of one media type; the first boundary line comes without a preamble."""
+    boundary = uuid.uuid4().hex
+    heads = [_head(part, boundary) for part in parts]
+    tail = f"--{boundary}--\r\n".encode()
+    length = sum(len(head) + part.length + 2 for head, part in zip(heads, parts, strict=True)) + len(tail)
+
+    def body() -> Iterator[bytes]:
+        for head, part in zip(heads, parts, strict=True):
+            yield head
+            yield from part.chunks()
+            yield b"\r\n"
+        yield tail
+
+    content_type = f'multipart/related; type="{media_type}"; boundary="{boundary}"'
+    return StreamingResponse(body(), headers={**headers, "Content-Type": content_type, "Content-Length": str(length)})
+
+
+def _head(part: Part, boundary: str) -> bytes:
+    location = f"Content-Location: {part.location}\r\n" if part.location else ""
+    return f"--{boundary}\r\nContent-Type: {part.content_type}\r\n{location}\r\n".encode()
+
+
+@dataclass(slots=True)
+class ReceivedPart:
+    """A part that has come in whole, in a file."""
+
+    path: Path
+    content_type: str
+
+
+@dataclass(slots=True)
+class _Receiving:
+    """What the parser's callbacks fill."""
+
+    folder: Path
+    done: list[ReceivedPart] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    name: bytes = b""
+    value: bytes = b""
+    path: Path | None = None
+    file: BinaryIO | None = None
+
+    def header_field(self, data: bytes, start: int, end: int) -> None:
+        self.name += data[start:end]
+
+    def header_value(self, data: bytes, start: int, end: int) -> None:
+        self.value += data[start:end]
+
+    def header_end(self) -> None:
+        self.headers[self.name.decode("latin-1").lower()] = self.value.decode("latin-1")
+        self.name = self.value = b""
+
+    def headers_finished(self) -> None:
+        self.path = self.folder / f"stow-{uuid.uuid4().hex}"
+        self.file = self.path.open("wb")
+
+    def part_data(self, data: bytes, start: int, end: int) -> None:
+        assert self.file is not None
+        self.file.write(data[start:end])
+
+    def part_end(self) -> None:
+        assert self.file is not None
+        assert self.path is not None
+        self.file.close()
+        self.done.append(ReceivedPart(self.path, self.headers.get("content-type", "")))
+        self.file, self.path, self.headers = None, None, {}
+
+    def drop(self) -> None:
+        if self.file is not None:
+            self.file.close()
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+async def receive_parts(content_type: str, body: AsyncIterator[bytes], folder: Path) -> AsyncIterator[ReceivedPart]:
+    """The parts of a body as they come in whole, each in a file of its own; memory does not grow with them.
+
+    Parameters
+    ----------
+    content_type : str
+        Of the request; names the boundary.
+    body : AsyncIterator[bytes]
+    folder : Path
+        Where the files are written; who takes a part removes its file.
+
+    Raises
+    ------
+    RequestError
+        400 when the body is not multipart or ends before its last boundary.
+    """
+    boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
+    if not boundary:
+        raise RequestError(400, "the body has no boundary", field="Content-Type", remedy="send multipart/related")
+    receiving = _Receiving(folder)
+    finished = False
+
+    def end() -> None:
+        nonlocal finished
+        finished = True
+
+    callbacks = {
+        "on_header_field": receiving.header_field,
+        "on_header_value": receiving.header_value,
+        "on_header_end": receiving.header_end,
+        "on_headers_finished": receiving.headers_finished,
+        "on_part_data": receiving.part_data,
+        "on_part_end": receiving.part_end,
+        "on_end": end,
+    }
+    try:
+        parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
+        async for chunk in body:
+            parser.write(chunk)
+            while receiving.done:
+                yield receiving.done.pop(0)
+    except MultipartParseError as exc:
+        raise RequestError(400, f"the body is not multipart: {exc}", field="body", remedy="send it again") from exc
+    finally:
+        receiving.drop()
+    if not finished:
+        raise RequestError(400, "the body ends before its last boundary", field="body", remedy="send it again")

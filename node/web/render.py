@@ -1,0 +1,95 @@
+"""Pictures of instances and frames (PS3.18 section 8.3.5 and 10.4.1.1.3): rendered and thumbnail resources."""
+
+from fastapi import APIRouter, Request
+from PIL import Image
+from starlette.responses import Response
+
+from dicom_io.header import parse_header
+from dicom_io.media import choose_simple
+from dicom_io.rendered import LARGEST_SIDE, Viewport, encode_picture, is_tiled, render_frame, render_slide
+from node.catalogue import Held
+from node.web.dicomweb import PREFIX, DicomWeb, Services, accepted, require_held
+from node.web.problems import RequestError
+from node.web.retrieve import frame_numbers, frame_table, stored_frame
+
+render = APIRouter(prefix=PREFIX, tags=["dicomweb"])
+_PICTURES = ("image/jpeg", "image/png")
+_THUMBNAIL = Viewport(width=256, height=256)
+_STUDY = "/studies/{study}"
+_SERIES = _STUDY + "/series/{series}"
+_INSTANCE = _SERIES + "/instances/{instance}"
+
+
+@render.get(_INSTANCE + "/rendered")
+def rendered(request: Request, services: Services, study: str, series: str, instance: str) -> Response:
+    """A whole instance; a slide level in at most the `viewport`, or 4096 pixels a side."""
+    (held,) = require_held(services, study, series, instance)
+    return _answer(request, _instance(services, held, _viewport(request)))
+
+
+@render.get(_INSTANCE + "/frames/{frames}/rendered")
+def rendered_frame(
+    request: Request, services: Services, study: str, series: str, instance: str, frames: str
+) -> Response:
+    """One frame."""
+    (held,) = require_held(services, study, series, instance)
+    number, *more = frame_numbers(frames)
+    if more:
+        raise RequestError(400, "one frame is one picture", field="frames", remedy="ask for each frame by itself")
+    stored = stored_frame(frame_table(services, held), number)
+    return _answer(request, render_frame(held.path, stored, _viewport(request)))
+
+
+@render.get(_INSTANCE + "/thumbnail")
+def instance_thumbnail(request: Request, services: Services, study: str, series: str, instance: str) -> Response:
+    """A small picture of an instance."""
+    (held,) = require_held(services, study, series, instance)
+    return _answer(request, _instance(services, held, _viewport(request, _THUMBNAIL)))
+
+
+@render.get(_SERIES + "/thumbnail")
+def series_thumbnail(request: Request, services: Services, study: str, series: str) -> Response:
+    """A small picture of a series: of its largest image."""
+    held = require_held(services, study, series)
+    return _answer(request, _instance(services, _main(held), _viewport(request, _THUMBNAIL)))
+
+
+@render.get(_STUDY + "/thumbnail")
+def study_thumbnail(request: Request, services: Services, study: str) -> Response:
+    """A small picture of a study: of its slide."""
+    held = require_held(services, study)
+    return _answer(request, _instance(services, _main(held), _viewport(request, _THUMBNAIL)))
+
+
+def _main(instances: tuple[Held, ...]) -> Held:
+    """The slide's largest instance, or what else there is."""
+    return max(instances, key=lambda held: (held.modality == "SM", held.number_of_frames))
+
+
+def _instance(services: DicomWeb, held: Held, viewport: Viewport) -> Image.Image:
+    if is_tiled(held.path):
+        series = services.catalogue.held(held.study_instance_uid, held.series_instance_uid)
+        return render_slide(parse_header(held.path), [parse_header(other.path) for other in series], viewport)
+    return render_frame(held.path, stored_frame(frame_table(services, held), 1), viewport)
+
+
+def _viewport(request: Request, default: Viewport | None = None) -> Viewport:
+    text = request.query_params.get("viewport")
+    if text is None:
+        return default or Viewport()
+    parts = text.split(",")
+    if len(parts) < 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts[:2]):
+        raise RequestError(400, "viewport is not a size", field="viewport", remedy="write width,height")
+    width, height = (min(int(part), LARGEST_SIDE) for part in parts[:2])
+    return Viewport(width=width, height=height)
+
+
+def _answer(request: Request, picture: Image.Image) -> Response:
+    media_type = choose_simple(accepted(request), _PICTURES)
+    if media_type is None:
+        raise RequestError(406, "pictures are JPEG or PNG", field="Accept", remedy="accept image/jpeg")
+    quality = request.query_params.get("quality", "90")
+    if not quality.isascii() or not quality.isdigit() or not 1 <= int(quality) <= 100:
+        raise RequestError(400, "quality is not 1 to 100", field="quality", remedy="write a number from 1 to 100")
+    headers = {"Cache-Control": "private, max-age=3600", "Vary": "Accept"}
+    return Response(encode_picture(picture, media_type, int(quality)), headers=headers, media_type=media_type)
