@@ -31,6 +31,7 @@ from node.settings import Settings
 from node.supervisor import Supervisor
 from node.web.app import create_web
 from node.web.classes import class_views
+from node.web.dicomweb import Receiver
 from node.web.server import WebServer
 from node.web.sources import WebSources
 
@@ -59,9 +60,13 @@ async def _serve(settings: Settings, config: Path) -> None:
         stack.callback(work.close)
         intake = Intake(settings, database, work)
         supervisor = Supervisor(config)
-        dicom = _dicom(settings, intake)
+        store = FileStore(settings.home_folder / "store")
+        store.discard_unfinished()
+        dicom = _dicom(settings, intake, store)
         mllp = _mllp(settings, intake)
-        web = WebServer(create_web(_sources(settings, database, supervisor)), settings.web.host, settings.web.port)
+        receiver = Receiver(store=store, index=intake.instance, released=intake.released)
+        sources = _sources(settings, database, supervisor, receiver)
+        web = WebServer(create_web(sources), settings.web.host, settings.web.port)
         with _taken("dicom", settings.dicom.port):
             dicom.start()
         stack.callback(dicom.stop)
@@ -86,7 +91,7 @@ async def _serve(settings: Settings, config: Path) -> None:
         _log.info("stopping")
 
 
-def _dicom(settings: Settings, intake: Intake) -> DicomListener:
+def _dicom(settings: Settings, intake: Intake, store: FileStore) -> DicomListener:
     config = ListenerConfig(
         ae_title=settings.dicom.ae_title,
         host=settings.dicom.host,
@@ -97,8 +102,6 @@ def _dicom(settings: Settings, intake: Intake) -> DicomListener:
         network_timeout_s=settings.dicom.network_timeout_s,
         maximum_associations=settings.dicom.maximum_associations,
     )
-    store = FileStore(settings.home_folder / "store")
-    store.discard_unfinished()
     return DicomListener(config, store, intake.instance, intake.released, dimse_status)
 
 
@@ -117,12 +120,14 @@ def _mllp(settings: Settings, intake: Intake) -> MllpServer:
     )
 
 
-def _sources(settings: Settings, database: Database, supervisor: Supervisor) -> WebSources:
+def _sources(settings: Settings, database: Database, supervisor: Supervisor, receiver: Receiver) -> WebSources:
     return WebSources(
         database=database,
         checks=lambda: readiness(database, settings.home_folder, lambda: supervisor.ready),
         classes=class_views(load_codes(), class_color),
         registry=build_registry(database, lambda: supervisor.ready),
+        receiver=receiver,
+        cache=settings.home_folder / "cache",
     )
 
 

@@ -1,6 +1,5 @@
 """Debian's Chromium, headless and offline, before a node's web side."""
 
-import colorsys
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,13 +9,13 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from prometheus_client import CollectorRegistry
 
+from dicom_io.codes import class_color
 from node.codes import load_codes
 from node.views import Check
 from node.web.app import create_web
 from node.web.classes import class_views
 from node.web.server import WebServer
 from node.web.sources import STATIC, WebSources
-from pipeline.domain import CELL_CLASSES
 from tests.stored_cases import Site
 
 _FLAGS = [
@@ -60,7 +59,7 @@ def address(site: Site, pages: Path, tmp_path: Path) -> Iterator[str]:
     sources = WebSources(
         database=site.database,
         checks=lambda: (Check(name="database", ok=True),),
-        classes=class_views(load_codes(), _color),
+        classes=class_views(load_codes(), class_color),
         registry=CollectorRegistry(),
         static=pages,
         receiver=site.receiver,
@@ -104,8 +103,3 @@ def keep_picture(request: pytest.FixtureRequest):
 def _is_fault(line: ConsoleMessage) -> bool:
     """An error, other than the browser's own line for an answer of /api that the page itself shows."""
     return line.type == "error" and not ("/api/" in line.location["url"] and "404" in line.text)
-
-
-def _color(name: str) -> tuple[int, int, int]:
-    red, green, blue = colorsys.hls_to_rgb(CELL_CLASSES.index(name) / len(CELL_CLASSES), 0.45, 0.5)
-    return round(red * 255), round(green * 255), round(blue * 255)
