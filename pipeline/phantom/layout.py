@@ -155,7 +155,7 @@ class Layout:
         zones = sites.zones
         if self.spec.fault == "h&e":
             return 0.5 * zones.smear
-        body = 0.62 + 0.33 * self.smear.particles(sites.x, sites.y)
+        body = 0.74 + 0.22 * self.smear.particles(sites.x, sites.y)
         even = body * zones.body + 0.38 * zones.junction + 0.12 * zones.tail
         return np.maximum(even * self.smear.streaks(sites.x, sites.y), 0.85 * sites.spoiled("crowd") * zones.smear)
 
@@ -180,7 +180,7 @@ class Layout:
         sites = self._sites(frame, _RED + 100 * layer, 8.4, 1.3)
         zones, clustered = sites.zones, sites.spoiled("aggregate") * sites.zones.smear
         uneven = 0.55 + 0.9 * patchwork(self.spec.seed, 3, sites.x, sites.y, 55.0)
-        occupancy = (0.9, 0.55)[layer] * zones.body + (0.34, 0.05)[layer] * zones.junction * uneven
+        occupancy = (0.92, 0.75)[layer] * zones.body + (0.34, 0.05)[layer] * zones.junction * uneven
         occupancy = np.maximum(occupancy + (0.36, 0.10)[layer] * zones.tail * uneven, (0.95, 0.85)[layer] * clustered)
         keep = uniform(sites.key, 2) < occupancy
         return self._red_rows(sites.x[keep], sites.y[keep], sites.key[keep], zones.tail[keep], 0.0)

@@ -71,12 +71,12 @@ _MONOCYTIC = Granules(texture="dust", dyes=(0.16, 0.02, 0.04, 0.0), scale=(0.7, 
 LOOKS: tuple[Look, ...] = (
     Look(
         class_name="myeloblast", diameter_um=(13.0, 17.5), ratio=(0.66, 0.84), chromatin="fine",
-        contrast=(0.06, 0.11), nucleus=(0.84, 0.14, 0.0, 0.0), nucleoli=(2, 4), cytoplasm=(0.10, 0.48, 0.0, 0.0),
+        contrast=(0.06, 0.11), nucleus=(1.02, 0.18, 0.0, 0.0), nucleoli=(2, 4), cytoplasm=(0.10, 0.48, 0.0, 0.0),
         rim=0.25, offset=(0.1, 0.7), irregular=(0.015, 0.04),
     ),
     Look(
         class_name="promyelocyte", diameter_um=(16.0, 22.0), ratio=(0.42, 0.60), offset=(0.45, 0.9),
-        chromatin="fine", contrast=(0.08, 0.13), nucleus=(0.88, 0.12, 0.0, 0.0), nucleoli=(0, 2),
+        chromatin="fine", contrast=(0.08, 0.13), nucleus=(1.02, 0.14, 0.0, 0.0), nucleoli=(0, 2),
         cytoplasm=(0.16, 0.36, 0.0, 0.0), hof=(0.25, 0.6), rim=0.2, granules=(_PRIMARY,),
     ),
     Look(
@@ -98,7 +98,7 @@ LOOKS: tuple[Look, ...] = (
     ),
     Look(
         class_name="segmented neutrophil", diameter_um=(11.0, 14.5), ratio=(0.32, 0.42), shape="segmented",
-        lobes=(3, 5), offset=(0.0, 0.4), chromatin="clumped", contrast=(0.14, 0.22), nucleus=(1.2, 0.14, 0.0, 0.0),
+        lobes=(3, 5), offset=(0.0, 0.4), chromatin="clumped", contrast=(0.14, 0.22), nucleus=(1.12, 0.14, 0.0, 0.0),
         cytoplasm=(0.08, 0.0, 0.10, 0.0), granules=(_SECONDARY,),
     ),
     Look(
@@ -118,13 +118,13 @@ LOOKS: tuple[Look, ...] = (
     ),
     Look(
         class_name="promonocyte", diameter_um=(15.0, 20.0), ratio=(0.60, 0.76), shape="folded",
-        indentation=(0.10, 0.26), chromatin="fine", contrast=(0.07, 0.12), nucleus=(0.78, 0.16, 0.0, 0.0),
+        indentation=(0.10, 0.26), chromatin="fine", contrast=(0.07, 0.12), nucleus=(0.94, 0.18, 0.0, 0.0),
         nucleoli=(1, 2), cytoplasm=(0.12, 0.42, 0.0, 0.0), granules=(_MONOCYTIC,), irregular=(0.02, 0.05),
         pseudopods=0.4,
     ),
     Look(
         class_name="immature monocyte", diameter_um=(14.5, 19.0), ratio=(0.50, 0.62), shape="folded",
-        indentation=(0.26, 0.46), chromatin="granular", contrast=(0.10, 0.16), nucleus=(0.90, 0.14, 0.0, 0.0),
+        indentation=(0.26, 0.46), chromatin="granular", contrast=(0.10, 0.16), nucleus=(1.0, 0.16, 0.0, 0.0),
         cytoplasm=(0.13, 0.31, 0.02, 0.0), granules=(_MONOCYTIC,), irregular=(0.02, 0.05), pseudopods=0.5,
     ),
     Look(

@@ -21,7 +21,7 @@ from pipeline.phantom.paint import (
 )
 from pipeline.phantom.smear import SpoilKind
 from pipeline.phantom.stain import BLUE, HAEM, ORANGE, PURPLE, Optics, blur, digitise, expose
-from pipeline.phantom.textures import PERIOD_UM, Plane, sample
+from pipeline.phantom.textures import Plane, repeat, tiled
 
 COARSE_MPP = 1.0  # beyond this, cells are painted as plain discs
 _MAP_STEP_UM = 8.0
@@ -80,7 +80,7 @@ class _Fields:
         """Amount of dried plasma: 0 on glass, 0.5 in the junction, 1 in the body."""
         if self._blank:
             return np.zeros((self.side, self.side), dtype=np.float32)
-        return self.spread(self.zones.smear * (0.35 + 0.65 * self.zones.body))
+        return self.spread(self.zones.smear * (0.35 + 1.1 * self.zones.body))
 
     def spoil(self, kind: SpoilKind) -> Plane | None:
         """Strength of the fault areas of one kind, 0..1; None where there are none."""
@@ -96,19 +96,18 @@ def _paint_ground(canvas: Canvas, fields: _Fields, layout: Layout, film: float) 
     amount = fields.thickness
     if not amount.any():
         return
-    xs, ys = (
-        ((np.arange(canvas.dye.shape[2]) + 0.5) * canvas.mpp + start % PERIOD_UM).astype(np.float32)
-        for start in (canvas.x0, canvas.y0)
-    )
-    x, y = np.meshgrid(xs, ys)
-    grain = sample("speck", x, y, canvas.mpp)
+    height, width = amount.shape
+    window = round(canvas.x0 / canvas.mpp), round(canvas.y0 / canvas.mpp), width, height
     if layout.spec.fault == "h&e":
-        canvas.dye[ORANGE] += amount * (0.75 + 0.45 * sample("smear", x * 0.4, y * 0.4, canvas.mpp * 0.4))
+        canvas.dye[ORANGE] += amount * (0.75 + 0.45 * repeat(tiled("smear", canvas.mpp, 3.0), *window))
         return
-    amount *= np.float32(film) * (1.0 + np.float32(0.3) * sample("film", x, y, canvas.mpp))
-    canvas.dye[BLUE] += 0.07 * amount
-    canvas.dye[HAEM] += 0.12 * amount
-    canvas.dye[PURPLE] += amount * (0.02 + 0.3 * grain)
+    cloud = repeat(tiled("film", canvas.mpp, 3.7), *window) + 0.5 * repeat(tiled("mottle", canvas.mpp, 1.3), *window)
+    grain = repeat(tiled("speck", canvas.mpp, 1.9), *window)
+    amount *= np.float32(film) * (1.0 + np.float32(0.22) * cloud)
+    canvas.dye[BLUE] += np.float32(0.07) * amount
+    canvas.dye[HAEM] += np.float32(0.12) * amount
+    amount *= np.float32(0.02) + np.float32(0.4) * grain
+    canvas.dye[PURPLE] += amount
 
 
 def _paint_objects(canvas: Canvas, layout: Layout, optics: Optics) -> None:
@@ -146,11 +145,15 @@ def _focus(light: NDArray[np.float32], optics: Optics, fields: _Fields, mpp: flo
     missed = fields.spoil("defocus")
     if missed is None:
         return sharp
-    half, full = (blur(light, (optics.blur_um + _DEFOCUS_UM * k) / mpp) for k in (0.6, 1.5))
-    missed = missed[..., None]
-    return np.where(
-        missed < 0.5, sharp + (half - sharp) * (2 * missed), half + (full - half) * (2 * missed - 1)
-    ).astype(np.float32)
+    pad = int(np.ceil(4.0 * _DEFOCUS_UM / mpp)) + 1
+    ys, xs = np.flatnonzero(missed.any(axis=1)), np.flatnonzero(missed.any(axis=0))
+    top, left = max(ys[0] - pad, 0), max(xs[0] - pad, 0)
+    window = slice(top, ys[-1] + pad + 1), slice(left, xs[-1] + pad + 1)
+    part, weight = sharp[window], missed[window][..., None]
+    half, full = (blur(part, _DEFOCUS_UM * k / mpp) for k in (0.6, 1.5))
+    part += (half - part) * np.minimum(2.0 * weight, 1.0)
+    part += (full - part) * np.maximum(2.0 * weight - 1.0, 0.0)
+    return sharp
 
 
 def _sharpen(light: NDArray[np.float32], optics: Optics, mpp: float) -> NDArray[np.float32]:

@@ -105,8 +105,10 @@ class Smear:
     def distances(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """µm past the body's end, past the tail's start, and inside the smear's outline (negative on glass)."""
         u, v = self.axes(x, y)
-        past_body = (u - self._body_end - self._border(0, v, 0.025)) * self.length
-        past_tail = (u - self._tail_start - self._border(1, v, 0.025)) * self.length
+        past_body = (u - self._body_end - self._border(0, v, 0.03)) * self.length
+        past_tail = (u - self._tail_start - self._border(1, v, 0.03)) * self.length
+        past_body = past_body + 70.0 * (patchwork(self._seed, 12, x, y, 150.0) - 0.5)
+        past_tail = past_tail + 90.0 * (patchwork(self._seed, 13, x, y, 170.0) - 0.5)
         side = np.minimum(
             (v - self._side[0] - self._border(2, u, 0.012)) * self.breadth,
             (1.0 - v - self._side[1] - self._border(3, u, 0.012)) * self.breadth,

@@ -47,9 +47,9 @@ def _matrix(*rows: tuple[float, float, float]) -> NDArray[np.float32]:
 
 _CENTRES = {
     "a": Optics(
-        absorbance=_matrix((0.98, 1.98, 0.26), (1.08, 0.86, 0.12), (0.22, 0.80, 0.58), (0.27, 0.33, 0.34)),
-        light=np.array([232, 229, 236], dtype=np.float32),
-        exposure=(0.72, 1.04),
+        absorbance=_matrix((1.00, 1.98, 0.31), (1.08, 0.86, 0.13), (0.22, 0.80, 0.58), (0.27, 0.33, 0.34)),
+        light=np.array([238, 235, 244], dtype=np.float32),
+        exposure=(0.76, 1.04),
         film=1.0,
         pallor=0.55,
         blur_um=0.15,
@@ -60,15 +60,15 @@ _CENTRES = {
     ),
     "b": Optics(
         absorbance=_matrix((1.02, 1.76, 0.36), (1.10, 0.92, 0.30), (0.12, 0.72, 0.50), (0.24, 0.37, 0.27)),
-        light=np.array([251, 228, 205], dtype=np.float32),
-        exposure=(0.92, 1.02),
-        film=0.4,
-        pallor=1.0,
-        blur_um=0.20,
-        noise=1.8,
-        shading=0.05,
-        jpeg_quality=80,
-        sharpen=0.0,
+        light=np.array([254, 231, 207], dtype=np.float32),
+        exposure=(0.95, 1.01),
+        film=0.3,
+        pallor=1.15,
+        blur_um=0.17,
+        noise=1.4,
+        shading=0.04,
+        jpeg_quality=82,
+        sharpen=0.9,
     ),
 }
 _HAEMATOXYLIN_EOSIN = _matrix((0.95, 1.05, 0.45), (0.80, 0.85, 0.40), (0.12, 0.72, 0.38), (0.10, 0.60, 0.36))
@@ -85,7 +85,7 @@ def optics(spec: PhantomSpec) -> Optics:
         absorbance = absorbance * 2.6
     return Optics(
         absorbance=absorbance.astype(np.float32),
-        light=np.minimum(light, 252).astype(np.float32),
+        light=np.minimum(light, 254).astype(np.float32),
         exposure=base.exposure,
         film=base.film * rng.uniform(0.6, 1.5),
         pallor=base.pallor * rng.uniform(0.6, 1.2),

@@ -5,7 +5,7 @@ rendering is the average of a fine one.
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -57,7 +57,7 @@ _DOTS = {
     "azurophil": _Dots(radius=0.20, spread=0.5, density=2.6, fade=0.7),
     "eosinophil": _Dots(radius=0.36, spread=0.2, density=3.4, fade=0.3),
     "basophil": _Dots(radius=0.40, spread=0.5, density=1.7, fade=0.4),
-    "speck": _Dots(radius=0.30, spread=0.7, density=0.035, fade=0.8),
+    "speck": _Dots(radius=0.16, spread=0.7, density=0.11, fade=0.9),
 }
 
 
@@ -93,13 +93,13 @@ def _dots(seed: int, recipe: _Dots) -> Plane:
     reach = int(np.ceil((recipe.radius * (1 + recipe.spread) + 0.2) / TEXTURE_MPP)) + 1
     canvas = np.zeros((SIDE, SIDE), dtype=np.float32)
     grid = np.arange(-reach, reach + 1)
-    for x, y, size, strength in zip(*rng.uniform(0, SIDE, (2, count)), *rng.random((2, count)), strict=True):
-        radius = recipe.radius * (1 + recipe.spread * (2 * size - 1))
-        column, row = int(x), int(y)
-        distance = np.hypot(grid[None, :] - (x - column), grid[:, None] - (y - row)) * TEXTURE_MPP
-        disc = np.clip((radius - distance) / 0.2 + 0.5, 0, 1) * (1 - recipe.fade * strength)
-        window = np.ix_((grid + row) % SIDE, (grid + column) % SIDE)
-        canvas[window] = np.maximum(canvas[window], disc)
+    x, y = rng.uniform(0, SIDE, (2, count, 1, 1))
+    size, strength = rng.random((2, count, 1, 1))
+    rows, columns = y.astype(int) + grid[:, None], x.astype(int) + grid
+    radius = recipe.radius * (1 + recipe.spread * (2 * size - 1))
+    distance = np.hypot(columns - x, rows - y) * TEXTURE_MPP
+    discs = np.clip((radius - distance) / 0.2 + 0.5, 0, 1) * (1 - recipe.fade * strength)
+    np.maximum.at(canvas, (rows % SIDE, columns % SIDE), discs.astype(np.float32))
     return canvas
 
 
@@ -124,6 +124,22 @@ def sample(name: str, x_um: Plane, y_um: Plane, mpp: float) -> Plane:
     shift = np.float32(0.5 * (1 / 2**level - 1))  # texel centres of a coarser copy
     columns, rows = x_um * scale + shift, y_um * scale + shift
     return np.asarray(cv2.remap(plane, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP))
+
+
+@lru_cache(maxsize=16)
+def tiled(name: str, mpp: float, scale: float = 1.0) -> Plane:
+    """One period of a texture, enlarged by `scale`, on a pixel grid of `mpp` µm; (P, P), to be repeated."""
+    side = max(round(PERIOD_UM * scale / mpp), 1)
+    steps = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(PERIOD_UM / side)
+    x, y = np.meshgrid(steps, steps)
+    return sample(name, x, y, mpp / scale)
+
+
+def repeat(plane: Plane, column: int, row: int, width: int, height: int) -> Plane:
+    """A window of the endlessly repeated plane whose first pixel is (column, row)."""
+    rows = np.arange(row, row + height) % plane.shape[0]
+    columns = np.arange(column, column + width) % plane.shape[1]
+    return np.asarray(plane[rows[:, None], columns])
 
 
 @cache

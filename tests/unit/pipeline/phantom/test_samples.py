@@ -50,6 +50,6 @@ def test_thumbnail_and_mask_are_of_one_size() -> None:
 
 
 def test_tiles_come_with_both_labels() -> None:
-    examples = list(tile_images(PhantomSpec(seed=9, size=(4000, 3000), mpp=0.5), side_px=112, limit=8))
+    examples = list(tile_images(PhantomSpec(seed=9, size=(8000, 6000), mpp=0.25), side_px=112, limit=6))
     assert {label for _, label in examples} == {True, False}
     assert all(image.shape == (112, 112, 3) for image, _ in examples)

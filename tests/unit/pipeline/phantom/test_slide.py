@@ -9,7 +9,7 @@ from pipeline.domain import Box
 from pipeline.phantom.slide import PhantomSlide
 from pipeline.phantom.spec import PhantomSpec
 
-SMALL = PhantomSpec(seed=5, size=(3000, 2200), mpp=0.4)
+SMALL = PhantomSpec(seed=5, size=(6000, 4400), mpp=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -19,27 +19,27 @@ def slide() -> PhantomSlide:
 
 def test_equal_specs_give_equal_pixels(slide: PhantomSlide) -> None:
     box = Box(x0=900, y0=800, x1=1300, y1=1200)
-    assert np.array_equal(slide.read(box, 0.4), PhantomSlide(SMALL).read(box, 0.4))
+    assert np.array_equal(slide.read(box, 0.2), PhantomSlide(SMALL).read(box, 0.2))
 
 
 def test_another_seed_gives_another_slide(slide: PhantomSlide) -> None:
     box = Box(x0=900, y0=800, x1=1100, y1=1000)
-    other = PhantomSlide(PhantomSpec(seed=6, size=(3000, 2200), mpp=0.4))
-    assert not np.array_equal(slide.read(box, 0.4), other.read(box, 0.4))
+    other = PhantomSlide(PhantomSpec(seed=6, size=(6000, 4400), mpp=0.2))
+    assert not np.array_equal(slide.read(box, 0.2), other.read(box, 0.2))
 
 
 def test_centres_differ_in_mean_colour() -> None:
-    box = Box(x0=0, y0=0, x1=3000, y1=2200)
+    box = Box(x0=0, y0=0, x1=6000, y1=4400)
     means = [
-        PhantomSlide(PhantomSpec(seed=5, size=(3000, 2200), mpp=0.4, centre=centre)).read(box, 10.0).mean(axis=(0, 1))
+        PhantomSlide(PhantomSpec(seed=5, size=(6000, 4400), mpp=0.2, centre=centre)).read(box, 10.0).mean(axis=(0, 1))
         for centre in ("a", "b")
     ]
     assert np.abs(means[0] - means[1]).max() > 8
 
 
-@pytest.mark.parametrize("mpp", [0.4, 0.8])
+@pytest.mark.parametrize("mpp", [0.2, 0.4])
 def test_a_box_is_the_crop_of_a_larger_read(slide: PhantomSlide, mpp: float) -> None:
-    scale = round(mpp / 0.4)
+    scale = round(mpp / 0.2)
     large = slide.read(Box(x0=800, y0=600, x1=1600, y1=1400), mpp)
     small = slide.read(Box(x0=960, y0=680, x1=1200, y1=1000), mpp)
     x, y = 160 // scale, 80 // scale
@@ -47,34 +47,34 @@ def test_a_box_is_the_crop_of_a_larger_read(slide: PhantomSlide, mpp: float) -> 
 
 
 def test_objects_cross_block_borders_without_a_seam(slide: PhantomSlide) -> None:
-    field = slide.read(Box(x0=1024 - 60, y0=400, x1=1024 + 60, y1=1000), 0.4).astype(float)
+    field = slide.read(Box(x0=1024 - 60, y0=400, x1=1024 + 60, y1=1000), 0.2).astype(float)
     steps = np.abs(np.diff(field, axis=1)).mean(axis=(0, 2))
     assert steps[59] < 1.6 * np.median(steps)
 
 
 def test_shape_follows_the_slide_contract(slide: PhantomSlide) -> None:
-    assert slide.read(Box(x0=10, y0=20, x1=110, y1=70), 1.0).shape == (20, 40, 3)
-    assert slide.read(Box(x0=0, y0=0, x1=3000, y1=2200), 10.0).shape == (88, 120, 3)
+    assert slide.read(Box(x0=10, y0=20, x1=110, y1=70), 0.5).shape == (20, 40, 3)
+    assert slide.read(Box(x0=0, y0=0, x1=6000, y1=4400), 10.0).shape == (88, 120, 3)
 
 
 def test_outside_the_slide_is_white(slide: PhantomSlide) -> None:
-    field = slide.read(Box(x0=-50, y0=-50, x1=50, y1=50), 0.4)
+    field = slide.read(Box(x0=-50, y0=-50, x1=50, y1=50), 0.2)
     assert (field[:50] == 255).all()
     assert (field[50:, 50:] < 255).any()
 
 
 def test_an_empty_box_is_refused(slide: PhantomSlide) -> None:
     with pytest.raises(ValueError, match="no pixel"):
-        slide.read(Box(x0=5, y0=5, x1=5, y1=9), 0.4)
+        slide.read(Box(x0=5, y0=5, x1=5, y1=9), 0.2)
 
 
 @pytest.mark.parametrize("place", [(0.15, 0.5), (0.5, 0.5), (0.85, 0.5)])
-@pytest.mark.parametrize("mpp", [1.0, 3.2])
+@pytest.mark.parametrize("mpp", [0.5, 3.2])
 def test_resolutions_agree_in_mean_colour(slide: PhantomSlide, place: tuple[float, float], mpp: float) -> None:
-    x, y = int(place[0] * 2200), int(place[1] * 1400)
-    box = Box(x0=x, y0=y, x1=x + 800, y1=y + 800)
-    fine = slide.read(box, 0.4).reshape(-1, 3).mean(axis=0)
-    assert slide.read(box, mpp).reshape(-1, 3).mean(axis=0) == pytest.approx(fine, abs=6.0)
+    x, y = int(place[0] * 5000), int(place[1] * 3400)
+    box = Box(x0=x, y0=y, x1=x + 1000, y1=y + 1000)
+    fine = slide.read(box, 0.2).reshape(-1, 3).mean(axis=0)
+    assert slide.read(box, mpp).reshape(-1, 3).mean(axis=0) == pytest.approx(fine, abs=5.0)
 
 
 def test_memory_does_not_grow_with_the_slide() -> None:
@@ -93,9 +93,9 @@ def test_memory_does_not_grow_with_the_slide() -> None:
 
 @pytest.mark.parametrize("fault", ["blurred", "blank", "overstained", "h&e", "magnification"])
 def test_a_fault_changes_the_picture_and_leaves_nothing_countable(fault: str) -> None:
-    spec = PhantomSpec(seed=5, size=(3000, 2200), mpp=0.4, fault=fault)  # type: ignore[arg-type]
+    spec = PhantomSpec(seed=5, size=(6000, 4400), mpp=0.2, fault=fault)  # type: ignore[arg-type]
     slide = PhantomSlide(spec)
-    box = Box(x0=1200, y0=900, x1=1500, y1=1200)
-    assert np.abs(slide.read(box, 0.4).astype(int) - PhantomSlide(SMALL).read(box, 0.4)).mean() > 3
+    box = Box(x0=2600, y0=2100, x1=2900, y1=2400)
+    assert np.abs(slide.read(box, 0.2).astype(int) - PhantomSlide(SMALL).read(box, 0.2)).mean() > 3
     assert slide.truth.cells == ()
     assert not any(tile.countable for tile in slide.truth.tiles)
