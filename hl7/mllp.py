@@ -137,7 +137,7 @@ class MllpServer:
         self._host = host
         self._requested_port = port
         self._handle = handle
-        self._allowed = [ipaddress.ip_network(network) for network in allowed_addresses]
+        self._allowed = [ipaddress.ip_network(network, strict=False) for network in allowed_addresses]
         self._max_frame_bytes = max_frame_bytes
         self._idle_timeout_s = idle_timeout_s
         self._stall_timeout_s = stall_timeout_s

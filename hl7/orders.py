@@ -7,11 +7,12 @@ something wins (HL7 v2.5.1 chapters 3, 4, 7 and 13; IHE PaLM and Radiology habit
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 
 from hl7.errors import ParseError
 from hl7.groups import ORDER_CONTROLS, OrderGroup, Specimen, group_orders
 from hl7.messages import NULL, Header, Message, Segment, read_header, read_message, refuse_batch
+from hl7.pid import read_patient
 from hl7.text import read_time
 from pipeline.domain import EntityId, Order, Patient, Priority
 
@@ -70,13 +71,14 @@ class FieldOrder:
 class OrderRequest:
     """One ORC of a message: what is asked (`control`, table 0119) and of what.
 
-    `deleted` names the fields of `order` the sender emptied on purpose with `""`; an empty field that is not named
-    means no change. `source` is what an acknowledgement repeats.
+    `stated` names the fields of `order` the message holds a value for, `deleted` those the sender emptied on purpose
+    with `""`; a change (XO) leaves the others as they were. `source` is what an acknowledgement repeats.
     """
 
     control: str
     order: Order
-    deleted: tuple[str, ...] = ()
+    stated: frozenset[str] = frozenset()
+    deleted: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
     source: OrderGroup = field(repr=False, compare=False)
 
@@ -151,7 +153,7 @@ def _order_message(message: Message, fields: FieldOrder) -> OrderMessage:
     groups = group_orders(message)
     if groups.patient is None:
         raise ParseError("PID is required: an order names its patient", code=101, location="PID^1")
-    patient = _patient(groups.patient, fields.patient_authority)
+    patient = read_patient(groups.patient, fields.patient_authority)
     return OrderMessage(
         header=message.header,
         requests=tuple(
@@ -185,27 +187,35 @@ def _request(
     return OrderRequest(
         control=control,
         order=order,
-        deleted=tuple(reading.deleted),
+        stated=frozenset(reading.stated),
+        deleted=frozenset(reading.deleted),
         warnings=tuple(_warnings(reading, group, order)),
         source=group,
     )
 
 
 def _order(reading: "_Reading", group: OrderGroup, patient: Patient, fields: FieldOrder) -> Order:
-    return Order(
+    specimen_ids = [value for path in fields.specimen_ids for value in reading.all(path)]
+    order = Order(
         patient=patient,
         placer_order_number=reading.entity("placer_order_number", fields.placer_order_number),
         filler_order_number=reading.entity("filler_order_number", fields.filler_order_number),
         accession_number=reading.first("accession_number", fields.accession_number),
-        container_ids=_container_ids(reading, group.specimens, fields.container_ids),
-        specimen_ids=_unique(value for path in fields.specimen_ids for value in reading.all(path)),
+        container_ids=reading.note_all("container_ids", _container_ids(reading, group.specimens, fields.container_ids)),
+        specimen_ids=reading.note_all("specimen_ids", specimen_ids),
         specimen_type=reading.first("specimen_type", fields.specimen_type),
         test_code=reading.first("test_code", fields.test_code),
         test_name=reading.first("test_name", fields.test_name),
         priority=_priority(reading, fields.priority),
         collected_at=_collected_at(reading, fields.collected_at),
-        comments=_comments(group),
+        comments=reading.note_all("comments", _comments(group)),
     )
+    numbers = [number.value for number in (order.placer_order_number, order.filler_order_number) if number]
+    if order.accession_number in numbers:  # stands in for one: a change must not put it over the one known
+        reading.stated.discard("accession_number")
+    if set(order.container_ids) <= set(order.specimen_ids):
+        reading.stated.discard("container_ids")
+    return order
 
 
 class _Reading:
@@ -213,7 +223,8 @@ class _Reading:
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self._segments = segments
-        self.deleted: list[str] = []
+        self.stated: set[str] = {"patient"}
+        self.deleted: set[str] = set()
         self.warnings: list[str] = []
 
     def all(self, path: str) -> Iterator[str]:
@@ -225,14 +236,14 @@ class _Reading:
 
     def first(self, attribute: str, paths: Sequence[str]) -> str:
         value = next((value for path in paths for value in self.all(path)), "")
-        return self._or_deleted(attribute, value)
+        return self.note(attribute, value)
 
     def entity(self, attribute: str, paths: Sequence[str]) -> EntityId | None:
         """The first EI at a path, components 1 to 4."""
         for path in paths:
             for segment, number, *_ in self._places(path):
                 if value := segment.text(number):
-                    if not self._or_deleted(attribute, value):
+                    if not self.note(attribute, value):
                         return None
                     return EntityId(
                         value=value,
@@ -242,11 +253,18 @@ class _Reading:
                     )
         return None
 
-    def _or_deleted(self, attribute: str, value: str) -> str:
-        if value != NULL:
-            return value
-        self.deleted.append(attribute)
-        return ""
+    def note(self, attribute: str, value: str) -> str:
+        """Remember that the message states or deletes the attribute; the value, empty when deleted."""
+        if value:
+            (self.deleted if value == NULL else self.stated).add(attribute)
+        return "" if value == NULL else value
+
+    def note_all(self, attribute: str, values: Sequence[str]) -> tuple[str, ...]:
+        """As `note`, for several values without repetition."""
+        kept = tuple(dict.fromkeys(value for value in values if value != NULL))
+        if values:
+            (self.stated if kept else self.deleted).add(attribute)
+        return kept
 
     def _places(self, path: str) -> Iterator[tuple[Segment, int, int, int]]:
         found = _PATH.fullmatch(path)
@@ -258,43 +276,7 @@ class _Reading:
                 yield segment, int(number), int(component or 1), int(subcomponent or 1)
 
 
-def _patient(pid: Segment, authorities: Sequence[str]) -> Patient:
-    repetition = _identifier_repetition(pid, authorities)
-    patient_id = pid.value(3, 1, 1, repetition)
-    if not patient_id:
-        raise ParseError("PID-3 (patient identifier) is required", code=101, location="PID^1^3")
-    family, given, middle, suffix, prefix = (pid.value(5, component) for component in range(1, 6))
-    return Patient(
-        patient_id=patient_id,
-        issuer=pid.value(3, 4, 1, repetition) or pid.value(3, 4, 2, repetition),
-        name="^".join((family, given, middle, prefix, suffix)).rstrip("^"),
-        birth_date=_birth_date(pid.value(7)),
-        sex=pid.value(8),
-    )
-
-
-def _identifier_repetition(pid: Segment, authorities: Sequence[str]) -> int:
-    repetitions = [number for number in range(1, pid.repetitions(3) + 1) if pid.value(3, 1, 1, number)]
-    for authority in authorities:
-        for number in repetitions:
-            if authority in {pid.value(3, 4, 1, number), pid.value(3, 4, 2, number)}:
-                return number
-    medical_record = [number for number in repetitions if pid.value(3, 5, 1, number) == "MR"]
-    return next(iter(medical_record or repetitions), 1)
-
-
-def _birth_date(text: str) -> date | None:
-    """None when absent or less precise than a day."""
-    if not text:
-        return None
-    try:
-        at = read_time(text)
-    except ValueError as error:
-        raise ParseError("PID-7 (birth date) is no date: send YYYYMMDD", code=102, location="PID^1^7") from error
-    return at.date() if len(re.split(r"[+-]", text)[0]) >= 8 else None
-
-
-def _container_ids(reading: _Reading, specimens: Sequence[Specimen], paths: Sequence[str]) -> tuple[str, ...]:
+def _container_ids(reading: _Reading, specimens: Sequence[Specimen], paths: Sequence[str]) -> list[str]:
     """Per specimen the first path that holds something, and all it holds; without a specimen, of the order."""
     own = [_Reading([*([specimen.spm] if specimen.spm else []), *specimen.containers]) for specimen in specimens]
     found: list[str] = []
@@ -302,13 +284,14 @@ def _container_ids(reading: _Reading, specimens: Sequence[Specimen], paths: Sequ
         found += next((values for path in paths if (values := list(specimen.all(path)))), [])
     if not found:
         found = next((values for path in paths if (values := list(reading.all(path)))), [])
-    return _unique(found)
+    return found
 
 
 def _priority(reading: _Reading, paths: Sequence[str]) -> Priority:
     """The most urgent one of the first field that holds any."""
     stated = next((values for path in paths if (values := list(reading.all(path)))), [])
     known = [_PRIORITIES[value.upper()] for value in stated if value.upper() in _PRIORITIES]
+    reading.note_all("priority", stated)
     if stated and not known and stated != [NULL]:
         reading.warnings.append("the priority stated is not in table 0485: taken as routine")
     return next((level for level in (Priority.STAT, Priority.ASAP) if level in known), Priority.ROUTINE)
@@ -343,7 +326,3 @@ def _warnings(reading: _Reading, group: OrderGroup, order: Order) -> Iterator[st
                 yield f"ORC-{number} and OBR-{number} ({name} order number) differ: ORC-{number} is used"
     if len(order.accession_number) > LONGEST_ACCESSION:
         yield "the accession number is longer than DICOM's 16 characters: no image can carry it"
-
-
-def _unique(values: Iterator[str] | Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(value for value in values if value != NULL))

@@ -1,7 +1,8 @@
-r"""Order → OML^O21 of HL7 2.5.1, as a laboratory system places it (LAB-1): for the demonstration and for tests."""
+"""Order → OML^O21 of HL7 2.5.1, as a laboratory system places it (LAB-1): for the demonstration and for tests."""
 
 from datetime import datetime
 
+from hl7.pid import write_patient
 from hl7.text import escape, join_components, write_segment, write_time
 from pipeline.domain import EntityId, Order
 
@@ -28,9 +29,6 @@ def encode_order(order: Order, *, control: str, control_id: str, at: datetime, p
         UTF-8, ``\r`` behind every segment.
 
     """
-    patient = order.patient
-    birth_date = f"{patient.birth_date:%Y%m%d}" if patient.birth_date else ""
-    name = join_components(*patient.name.split("^"))
     number = _entity(order.placer_order_number)
     test = join_components(order.test_code, order.test_name, "LN")
     segments = [
@@ -49,21 +47,19 @@ def encode_order(order: Order, *, control: str, control_id: str, at: datetime, p
                 18: "UNICODE UTF-8",
             },
         ),
-        write_segment(
-            "PID",
-            {
-                1: "1",
-                3: join_components(patient.patient_id, "", "", patient.issuer, "MR"),
-                5: name,
-                7: birth_date,
-                8: patient.sex,
-            },
-        ),
+        write_segment("PID", write_patient(order.patient)),
         write_segment("ORC", {1: control, 2: number, 3: _entity(order.filler_order_number)}),
         write_segment("TQ1", {1: "1", 9: order.priority.value}),
         write_segment(
             "OBR",
-            {1: "1", 2: number, 3: _entity(order.filler_order_number), 4: test, 18: escape(order.accession_number)},
+            {
+                1: "1",
+                2: number,
+                3: _entity(order.filler_order_number),
+                4: test,
+                7: write_time(order.collected_at),
+                18: escape(order.accession_number),
+            },
         ),
     ]
     for position, specimen in enumerate(order.specimen_ids, start=1):

@@ -6,7 +6,6 @@ OBR-22, so OBR-3 never changes between P, F and C and OBR-22 grows with `Report.
 
 import base64
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -17,12 +16,12 @@ from hl7apy.parser import parse_message
 from hl7.acks import LONGEST_CONTROL_ID
 from hl7.errors import Hl7Error
 from hl7.observations import LOCAL_SYSTEM, ResultsConfig, Row, document_row, local_code, result_rows
+from hl7.pid import write_patient
 from hl7.text import escape, join_components, write_segment, write_time
 from pipeline.domain import CellCode, EntityId, Report, ResultStatus
 
 __all__ = ["ResultsConfig", "control_id", "encode_oru", "filler_order_number"]
 
-_OID = re.compile(r"[0-2](\.(0|[1-9]\d*))+")
 _REVIEWED = frozenset({ResultStatus.FINAL, ResultStatus.CORRECTED})
 _PANEL = ("47286-0", "Differential panel - Bone marrow", "LN")
 _ORDER_STATUS = {  # ORC-5, table 0038
@@ -117,22 +116,7 @@ def _pid(report: Report) -> Iterator[str]:
     patient = report.order.patient if report.order else report.slide.patient
     if not patient.patient_id:
         return
-    family, given, middle, prefix, suffix = [*patient.name.split("^"), "", "", "", "", ""][:5]
-    yield write_segment(
-        "PID",
-        {
-            1: "1",
-            3: f"{escape(patient.patient_id)}^^^{_authority(patient.issuer)}^MR",
-            5: join_components(family, given, middle, suffix, prefix) or "^^^^^^U",  # table 0200: unspecified
-            7: f"{patient.birth_date:%Y%m%d}" if patient.birth_date else "",
-            8: escape(patient.sex),
-        },
-    )
-
-
-def _authority(issuer: str) -> str:
-    """HD: a name, or an OID in its place."""
-    return f"&{issuer}&ISO" if _OID.fullmatch(issuer) else escape(issuer)
+    yield write_segment("PID", write_patient(patient))
 
 
 def _orc(report: Report, config: ResultsConfig) -> str:

@@ -115,7 +115,7 @@ def _mllp(settings: Settings, intake: Intake) -> MllpServer:
         handle,
         allowed_addresses=settings.hl7.allowed_addresses,
         max_frame_bytes=settings.hl7.maximum_frame_bytes,
-        idle_timeout_s=settings.hl7.idle_timeout_s,
+        idle_timeout_s=settings.hl7.idle_timeout_s or None,
         stall_timeout_s=settings.hl7.stall_timeout_s,
     )
 

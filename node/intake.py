@@ -109,6 +109,7 @@ class Intake:
         try:
             message = parse_order_message(
                 body,
+                self._settings.hl7.fields,
                 processing_ids=(self._settings.hl7.processing_id,),
                 default_character_set=self._settings.hl7.default_character_set,
             )

@@ -148,13 +148,9 @@ def shown_of(order: Order) -> dict[str, str]:
 
 
 def _merge(order: Order, request: OrderRequest) -> Order:
-    stated = {
-        field.name: value
-        for field in fields(Order)
-        if field.name != "patient" and (value := getattr(request.order, field.name)) not in ("", (), None)
-    }
-    emptied = {name: () if isinstance(getattr(order, name), tuple) else "" for name in request.deleted}
-    return replace(order, **(stated | emptied), patient=request.order.patient)
+    stated: dict[str, Any] = {name: getattr(request.order, name) for name in request.stated}
+    emptied: dict[str, Any] = {field.name: field.default for field in fields(Order) if field.name in request.deleted}
+    return replace(order, **stated, **emptied)
 
 
 def _find(connection: Connection, order: Order) -> Row[Any] | None:

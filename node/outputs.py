@@ -100,6 +100,7 @@ def results_config(hl7: Hl7Settings) -> ResultsConfig:
         loinc_tiers=hl7.loinc_tiers,
         local_first=hl7.local_first,
         namespace=hl7.namespace,
+        ranges=hl7.ranges,
     )
 
 

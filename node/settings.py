@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from hl7.orders import FieldOrder
 from node.errors import SettingsError
 
 Port = Annotated[int, Field(ge=0, le=65535, description="0 takes any free port")]
@@ -64,7 +65,7 @@ class Hl7Settings(Section):
     port: Port = 2575
     allowed_addresses: tuple[Network, ...] = ()
     maximum_frame_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
-    idle_timeout_s: Seconds = 300
+    idle_timeout_s: Annotated[float, Field(ge=0)] = 0  # 0 keeps connections open
     stall_timeout_s: Seconds = 30
     processing_id: Literal["P", "T", "D"] = "P"
     default_character_set: str = ""
@@ -75,6 +76,8 @@ class Hl7Settings(Section):
     loinc_tiers: tuple[Literal["A", "B", "C"], ...] = ("A",)
     local_first: bool = True
     namespace: str = "MARROWNODE"
+    fields: FieldOrder = FieldOrder()
+    ranges: dict[str, tuple[float, float]] = {}
 
 
 class WebSettings(Section):

@@ -7,7 +7,9 @@ import pytest
 
 from hl7.errors import ParseError
 from hl7.orders import FieldOrder, parse_order_message
+from hl7.placer import encode_order
 from pipeline.domain import EntityId, Patient, Priority
+from tests.builders import build_order, build_patient
 
 ORDER = (
     "MSH|^~\\&|LIS|HOSP|NODE|LAB|20261005090000||OML^O21^OML_O21|M1|P|2.5.1\r"
@@ -133,10 +135,29 @@ def test_the_senders_own_separators_and_escapes_are_used(message):
 def test_deleted_values_differ_from_absent_ones(message):
     request = only(message("oml_o21_change"))
     assert request.control == "XO"
-    assert set(request.deleted) == {"collected_at", "specimen_type"}
+    assert request.deleted == {"collected_at", "specimen_type"}
+    assert request.stated == {
+        "patient", "placer_order_number", "accession_number", "test_code", "test_name", "priority", "specimen_ids",
+    }  # fmt: skip
     assert request.order.collected_at is None
     assert request.order.specimen_type == ""
     assert request.order.filler_order_number is None
+
+
+def test_a_value_that_stands_in_for_another_does_not_count_as_stated():
+    request = only(order_with(ORC="ORC|XO|PL-1^LIS"))
+    assert request.order.accession_number == "PL-1"
+    assert request.stated == {"patient", "placer_order_number", "test_code", "test_name"}
+
+
+def test_an_order_of_our_own_is_read_back():
+    order = build_order(
+        patient=build_patient(name="Mu|ster^Ma&ria^K^Dr.^jun.", issuer="2.999.1"),
+        specimen_type="119359002",
+        priority=Priority.STAT,
+    )
+    data = encode_order(order, control="NW", control_id="M1", at=datetime(2026, 10, 5, tzinfo=UTC))
+    assert only(data).order == order
 
 
 @pytest.mark.parametrize("control", ["NW", "CA", "DC", "OC", "XO", "RP", "RO", "SC", "SN", "NA", "HD"])
