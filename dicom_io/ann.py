@@ -35,6 +35,7 @@ def encode_annotations(report: Report, analysis: Analysis, source: Source, codes
         hd.ann.MicroscopyBulkSimpleAnnotations,
         report,
         ResultKind.ANNOTATIONS,
+        source.base,
         source_images=[source.base],
         annotation_coordinate_type="2D",
         annotation_groups=[_group(report, i + 1, code, cells) for i, (code, cells) in enumerate(occurring)],

@@ -67,12 +67,15 @@ def caution(report: Report) -> str:
     return "Reviewed AI result" if is_verified(report) else "Unverified AI result, not for diagnostic use"
 
 
-def construct(make: Callable[..., Dataset], report: Report, kind: ResultKind, **content: object) -> Dataset:
+def construct(
+    make: Callable[..., Dataset], report: Report, kind: ResultKind, image: Dataset, **content: object
+) -> Dataset:
     """Call a highdicom constructor with the identity that belongs to report and kind, and fix every time of day.
 
     Parameters
     ----------
     make : a highdicom class
+    image : the source image; its offset from UTC, when it has one, is that of the result
     content : what the class takes beside identity: source images, pixels, groups or document
 
     Returns
@@ -80,7 +83,7 @@ def construct(make: Callable[..., Dataset], report: Report, kind: ResultKind, **
     The object; all its dates and times are those of `report.analysed_at`.
     """
     number, description = _SERIES[kind]
-    at = report.analysed_at
+    at = _clock(report.analysed_at, image)
     ds = make(
         series_instance_uid=result_uid(report, kind, "series"),
         series_number=number,
@@ -99,8 +102,16 @@ def construct(make: Callable[..., Dataset], report: Report, kind: ResultKind, **
         coding_schemes=coding_schemes(),
         **content,
     )
+    if offset := image.get("TimezoneOffsetFromUTC"):
+        ds.TimezoneOffsetFromUTC = offset
     _fix_times(ds, at)
     return ds
+
+
+def _clock(at: datetime, image: Dataset) -> datetime:
+    """The time as the clock of the image's device shows it (PS3.3 C.12.1.1.8), where the image says where that is."""
+    offset = str(image.get("TimezoneOffsetFromUTC", ""))
+    return at.astimezone(datetime.strptime(offset, "%z").tzinfo) if offset and at.tzinfo else at
 
 
 def _own_version() -> str:

@@ -122,6 +122,7 @@ def _encode(
         hd.seg.Segmentation,
         report,
         kind,
+        level,
         source_images=[level],
         pixel_array=frames,
         segmentation_type=SegmentationTypeValues.BINARY,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,11 @@ def slide_coordinates(points: NDArray[np.float64], level: Dataset) -> NDArray[np
     return np.asarray(offset + (points - 0.5) * spacing @ orientation)
 
 
+def frame_of_reference_uid(image: Dataset) -> str:
+    """The image's FrameOfReferenceUID; where its writer left it out, the one that all results of its series carry."""
+    return image.get("FrameOfReferenceUID") or derive_uid(str(image.SeriesInstanceUID), "frame of reference")
+
+
 def read_source(paths: Sequence[Path]) -> Source:
     """Read the headers of a slide's VOLUME images.
 
@@ -151,11 +157,12 @@ def _complete(level: Dataset) -> Dataset:
     for keyword, parse in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
         if not _can(parse, level[keyword].value):
             setattr(level, keyword, "")
+    if not _can(_utc_offset, level.get("TimezoneOffsetFromUTC", "+0000")):
+        del level.TimezoneOffsetFromUTC
     if level.PatientSex not in ("M", "F", "O"):
         level.PatientSex = ""
     series = str(level.SeriesInstanceUID)
-    if not level.get("FrameOfReferenceUID"):
-        level.FrameOfReferenceUID = derive_uid(series, "frame of reference")
+    level.FrameOfReferenceUID = frame_of_reference_uid(level)
     if not level.get("PositionReferenceIndicator"):
         level.PositionReferenceIndicator = "SLIDE_CORNER"
     if not level.get("SpecimenDescriptionSequence"):
@@ -164,6 +171,10 @@ def _complete(level: Dataset) -> Dataset:
         specimen.SpecimenUID = derive_uid(series, "specimen")
         level.SpecimenDescriptionSequence = [specimen]
     return level
+
+
+def _utc_offset(text: str) -> datetime:
+    return datetime.strptime(text, "%z")
 
 
 def _can(parse: Callable[[Any], object], value: object) -> bool:

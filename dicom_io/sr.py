@@ -35,6 +35,11 @@ def encode_measurements(
     ----------
     predecessors : the documents this one replaces
     organization : of the reviewer, when the report is final or corrected
+
+    Raises
+    ------
+    ValueError
+        If a final or corrected report names no reviewer.
     """
     groups = [_summary_group(report)]
     if report.analysis is not None:
@@ -57,7 +62,7 @@ def encode_regions(
     Raises
     ------
     ValueError
-        If there is no region: a document without one stops the viewers that read it.
+        If there is no region, as a document without one stops the viewers that read it, or no reviewer as above.
     """
     if not analysis.regions:
         raise ValueError("no region to report")
@@ -81,10 +86,13 @@ def _document(
         referenced_images=[source.base],
     )
     verified = is_verified(report)
+    if verified and not report.reviewer:
+        raise ValueError("a final or corrected report needs its reviewer's name")
     ds = construct(
         make,
         report,
         kind,
+        source.base,
         evidence=[source.base],
         content=content,
         is_complete=report.analysis is not None,

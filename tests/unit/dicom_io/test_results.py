@@ -55,6 +55,16 @@ def test_times_are_those_of_the_analysis(slide: list[Path], tmp_path: Path) -> N
         assert (ds.ContentDate, ds.ContentTime, ds.InstanceCreationDate) == ("20261006", "101500", "20261006")
 
 
+@pytest.mark.parametrize(("offset", "shown"), [("+0200", "121500"), ("-0500", "051500"), ("local", "101500")])
+def test_times_follow_the_clock_of_the_scanner(slide: list[Path], tmp_path: Path, offset: str, shown: str) -> None:
+    abroad = dcmread(slide[0])
+    abroad.TimezoneOffsetFromUTC = offset
+    abroad.save_as(tmp_path / "abroad.dcm")
+    ds = dcmread(write_results(build_no_result(), [tmp_path / "abroad.dcm"], CODES, tmp_path)[0].path)
+    assert ds.ContentTime == shown
+    assert ds.get("TimezoneOffsetFromUTC") == (None if offset == "local" else offset)
+
+
 def test_without_an_analysis_only_the_count_document_is_made(slide: list[Path], tmp_path: Path) -> None:
     assert [item.kind for item in write_results(build_no_result(), slide, CODES, tmp_path)] == ["SR"]
 

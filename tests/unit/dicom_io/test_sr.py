@@ -32,6 +32,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     return read_source(write_slide(tmp_path_factory.mktemp("slide")))
 
 
+@pytest.fixture(scope="module")
+def document(source: Source) -> Dataset:
+    return encode_measurements(build_report(), source, CODES)
+
+
 def reread(ds: Dataset, folder: Path) -> hd.sr.MeasurementReport:
     ds.save_as(folder / "sr.dcm", enforce_file_format=True)
     return hd.sr.srread(folder / "sr.dcm").content
@@ -49,9 +54,9 @@ def texts(ds: Dataset) -> str:
     )
 
 
-def test_every_class_has_its_numbers(source: Source, tmp_path: Path) -> None:
+def test_every_class_has_its_numbers(document: Dataset, tmp_path: Path) -> None:
     report = build_report()
-    groups = reread(encode_measurements(report, source, CODES), tmp_path).get_image_measurement_groups()
+    groups = reread(document, tmp_path).get_image_measurement_groups()
     assert [group.tracking_identifier for group in groups] == ["differential count", *CELL_CLASSES]
     total = numbers(groups[0])
     assert total["38257-2"] == report.analysis.differential.total
@@ -63,18 +68,14 @@ def test_every_class_has_its_numbers(source: Source, tmp_path: Path) -> None:
         assert group.finding_type == codes.cell_concept(CODES[row.name])
     for group, (_, count) in zip(groups[17:], report.analysis.differential.excluded, strict=True):
         assert numbers(group) == {"COUNT": count}
-
-
-def test_percentages_in_the_document_add_to_100(source: Source, tmp_path: Path) -> None:
-    groups = reread(encode_measurements(build_report(), source, CODES), tmp_path).get_image_measurement_groups()
     assert sum(numbers(group).get("PERCENT", 0) for group in groups) == pytest.approx(100)
 
 
-def test_a_new_result_is_preliminary_and_unverified(source: Source) -> None:
-    ds = encode_measurements(build_report(), source, CODES)
-    assert (ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag) == ("COMPLETE", "UNVERIFIED", "PRELIMINARY")
-    assert "PredecessorDocumentsSequence" not in ds
-    assert "not been validated" in texts(ds)
+def test_a_new_result_is_preliminary_and_unverified(document: Dataset) -> None:
+    flags = (document.CompletionFlag, document.VerificationFlag, document.PreliminaryFlag)
+    assert flags == ("COMPLETE", "UNVERIFIED", "PRELIMINARY")
+    assert "PredecessorDocumentsSequence" not in document
+    assert "not been validated" in texts(document)
 
 
 @pytest.mark.parametrize("status", [ResultStatus.FINAL, ResultStatus.CORRECTED])
@@ -94,6 +95,11 @@ def test_a_signed_result_names_reviewer_and_predecessor(source: Source, status: 
     document = ds.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
     assert document.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "2.25.8"
     assert "not been validated" not in texts(ds)
+
+
+def test_a_signature_needs_a_name(source: Source) -> None:
+    with pytest.raises(ValueError, match="reviewer"):
+        encode_measurements(build_report(status=ResultStatus.FINAL), source, CODES)
 
 
 def test_no_result_says_why_and_is_partial(source: Source, tmp_path: Path) -> None:
@@ -153,7 +159,6 @@ def test_no_region_is_an_error(source: Source) -> None:
         encode_regions(build_report(analysis=analysis), analysis, source)
 
 
-def test_the_order_is_named(source: Source) -> None:
-    request = encode_measurements(build_report(), source, CODES).ReferencedRequestSequence[0]
-    assert request.PlacerOrderNumberImagingServiceRequest == "PL-1001"
-    assert "ReferencedRequestSequence" not in encode_measurements(build_report(order=None), source, CODES)
+def test_the_order_is_named(source: Source, document: Dataset) -> None:
+    assert document.ReferencedRequestSequence[0].PlacerOrderNumberImagingServiceRequest == "PL-1001"
+    assert "ReferencedRequestSequence" not in encode_measurements(build_no_result(order=None), source, CODES)
