@@ -57,7 +57,7 @@ class Row:
 
 def result_rows(report: Report, codes: Mapping[str, CellCode], config: ResultsConfig) -> Iterator[Row]:
     """Total, 16 components and M:E ratio, or why there are none; then the study UID."""
-    if report.analysis is None or report.status is ResultStatus.NO_RESULT:
+    if report.analysis is None:
         yield _no_result(report)
     else:
         yield from _differential(report, report.analysis, codes, config)
@@ -72,13 +72,12 @@ def result_rows(report: Report, codes: Mapping[str, CellCode], config: ResultsCo
 
 
 def _no_result(report: Report) -> Row:
-    reason = report.reason or "The slide could not be counted."
     return Row(
         code=join_components(*local_code("NORESULT", "Reason for no result")),
-        value="~".join(escape(line) for line in textwrap.wrap(reason, _TEXT_LINE)),
+        value="~".join(escape(line) for line in textwrap.wrap(report.reason, _TEXT_LINE)),
         value_type="TX",
         status=ResultStatus.NO_RESULT.value,
-        notes=(f"No differential count: {reason}",),
+        notes=(f"No differential count: {report.reason}",),
     )
 
 
@@ -106,7 +105,7 @@ def _differential(
             ("11138-5", "Myeloid cells/Erythroid cells [# Ratio] in Bone marrow", "A"),
             config,
         ),
-        value=f"{count.me_ratio:.1f}" if count.me_ratio is not None else "",
+        value=_ratio(count.me_ratio),
         units="{ratio}^ratio^UCUM",
         status=status if count.me_ratio is not None else ResultStatus.NO_RESULT.value,
         notes=(
@@ -116,6 +115,13 @@ def _differential(
         ),
         **_judged(ME_RATIO, count.me_ratio, config),
     )
+
+
+def _ratio(value: float | None) -> str:
+    """One decimal; two below 1, where one would hide most of it."""
+    if value is None:
+        return ""
+    return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def _component(component: Component, report: Report, codes: Mapping[str, CellCode], config: ResultsConfig) -> Row:

@@ -7,6 +7,7 @@ OBR-22, so OBR-3 never changes between P, F and C and OBR-22 grows with `Report.
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hl7apy.consts import VALIDATION_LEVEL
@@ -40,7 +41,7 @@ def encode_oru(
     Parameters
     ----------
     report : Report
-        With `analysis` None the message says with OBX-11 and OBR-25 X why there is no result.
+        With `analysis` None, or nothing counted, the message says with OBX-11 and OBR-25 X why there is no result.
     codes : mapping of str to CellCode
         By class name.
     config : ResultsConfig
@@ -58,6 +59,7 @@ def encode_oru(
     Hl7Error
         The report cannot be written: percentages that do not add to 100.0, a class without code, a value too long.
     """
+    report = _with_honest_status(report)
     rows = list(result_rows(report, codes, config))
     document = document_row(report, pdf, config)
     segments = [
@@ -71,6 +73,13 @@ def encode_oru(
     _validate([*segments, *_observations(report, rows, config), trailer])
     body = _observations(report, [*rows, document] if document else rows, config)
     return "".join(f"{segment}\r" for segment in (*segments, *body, trailer)).encode()
+
+
+def _with_honest_status(report: Report) -> Report:
+    """Nothing counted is NO_RESULT, whatever the report says."""
+    if report.analysis is not None and report.analysis.differential.total:
+        return report
+    return replace(report, analysis=None, status=ResultStatus.NO_RESULT, reason=report.reason or "No cell was counted.")
 
 
 def control_id(report: Report) -> str:

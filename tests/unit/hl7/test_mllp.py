@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
+import ssl
+import subprocess
 import threading
 import time
 
@@ -127,6 +130,54 @@ def test_a_slow_message_does_not_let_a_later_one_overtake():
         await other.close()
 
     with_server(steps, handle)
+
+
+def test_a_thousand_messages_over_twenty_connections_are_each_answered_in_order():
+    async def talk(server, number):
+        client = await Client.connect(server)
+        sent = [b"%d-%d" % (number, count) for count in range(50)]
+        await client.write(b"".join(frame(MESSAGE % control_id) for control_id in sent))
+        assert [await client.answer() for _ in sent] == [ACK % (control_id, control_id) for control_id in sent]
+        await client.close()
+
+    async def steps(server, _client):
+        await asyncio.gather(*(talk(server, number) for number in range(20)))
+
+    with_server(steps)
+
+
+def test_stalled_connections_do_not_hold_up_the_others():
+    async def steps(server, client):
+        stalled = [await Client.connect(server) for _ in range(50)]
+        for other in stalled:
+            await other.write(b"\x0bMSH")
+        await client.write(frame(MESSAGE % b"1"))
+        assert await client.answer() == ACK % (b"1", b"1")
+        for other in stalled:
+            await other.close()
+
+    with_server(steps)
+
+
+def test_tls_is_spoken_both_ways(tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate, key)
+    client_side = ssl.create_default_context(cafile=str(certificate))
+
+    async def run():
+        async with serving(tls=server_side) as server:
+            secured = functools.partial(send, "localhost", server.port, MESSAGE % b"1", timeout_s=10)
+            assert await asyncio.to_thread(secured, tls=client_side) == ACK % (b"1", b"1")
+            with pytest.raises(NotAcknowledged):
+                await asyncio.to_thread(secured)
+
+    asyncio.run(run())
 
 
 def test_blanks_between_frames_do_no_harm():

@@ -134,6 +134,22 @@ def test_no_result_is_a_result_with_its_reason():
     assert_strictly_valid(data)
 
 
+def test_nothing_counted_is_no_result_whatever_the_status_says():
+    empty = build_analysis(cells=build_cells({"smudge cell": 9}))
+    for report in (build_report(analysis=empty), build_report(analysis=None)):
+        data = encode(report)
+        assert (rows(data, "OBX")[0].value(11), rows(data, "OBR")[0].value(25)) == ("X", "X")
+        assert rows(data, "OBX")[0].value(5) == "No cell was counted."
+        assert_strictly_valid(data)
+
+
+@pytest.mark.parametrize(("ratio", "text"), [(12.34, "12.3"), (1.0, "1.0"), (0.04, "0.04")])
+def test_a_low_ratio_keeps_two_decimals(ratio, text):
+    differential = build_differential(build_cells(), me_ratio=ratio)
+    data = encode(build_report(analysis=build_analysis(differential=differential)))
+    assert [obx.value(5) for obx in rows(data, "OBX") if obx.value(6) == "{ratio}"] == [text]
+
+
 def test_without_erythroid_cells_there_is_no_ratio():
     cells = build_cells({"myeloblast": 300, "lymphocyte": 100})
     data = encode(build_report(analysis=build_analysis(cells=cells)))
