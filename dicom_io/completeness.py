@@ -49,21 +49,27 @@ def assess(headers: Sequence[InstanceHeader]) -> Completeness:
     """
     volumes = volumes_of(headers)
     if not volumes:
-        return Completeness(
-            complete=False,
-            base=None,
-            problems=("no instance has ImageType value 3 VOLUME: send the pyramid levels of the slide",),
-        )
+        return Completeness(complete=False, base=None, problems=(_no_volume(headers),))
     originals = [volume for volume in volumes if not volume.resampled]
     problems = [
         *_identity_problems(volumes),
         *_base_problems(volumes, originals),
         *_level_problems(volumes),
         *_concatenation_problems(volumes),
+        *_duplicate_problems(volumes),
         *(problem for volume in volumes for problem in _frame_problems(volume)),
     ]
     base = originals[0] if originals else None
     return Completeness(complete=not problems, base=base, problems=tuple(problems))
+
+
+def _no_volume(headers: Sequence[InstanceHeader]) -> str:
+    slides = [header for header in headers if header.sop_class_uid == WHOLE_SLIDE]
+    if slides:
+        flavors = ", ".join(sorted({header.flavor or "none" for header in slides}))
+        return f"no instance has ImageType value 3 VOLUME, only {flavors}: send the pyramid levels of the slide"
+    modalities = ", ".join(sorted({header.modality or "none" for header in headers})) or "none"
+    return f"no VL Whole Slide Microscopy Image among {len(headers)} instances (Modality {modalities}): send a slide"
 
 
 def _identity_problems(volumes: Sequence[InstanceHeader]) -> Iterable[str]:
@@ -104,7 +110,8 @@ def _level_problems(volumes: Sequence[InstanceHeader]) -> Iterable[str]:
             if abs(length - base_length) > slack:
                 yield (
                     f"level {_size(volume)} shows a field of {length:.3f} mm, the base level {base_length:.3f} mm: "
-                    "PixelSpacing and TotalPixelMatrix disagree"
+                    "PixelSpacing and TotalPixelMatrix disagree, or it shows another part of the slide; "
+                    "export one scanned area at a time"
                 )
                 break
 
@@ -119,6 +126,17 @@ def _concatenation_problems(volumes: Sequence[InstanceHeader]) -> Iterable[str]:
         numbers = {part.in_concatenation_number for part in group}
         if total and len(numbers) < total:
             yield f"level {_size(group[0])}: {len(numbers)} of {total} concatenation parts are here; send the others"
+
+
+def _duplicate_problems(volumes: Sequence[InstanceHeader]) -> Iterable[str]:
+    """Instances of one size are parts, focal planes or optical paths of one image; else there are two images."""
+    seen: dict[tuple[object, ...], str] = {}
+    for volume in volumes:
+        if volume.concatenation_uid:
+            continue
+        key = (*_matrix(volume), volume.optical_path_identifier, volume.z_offset_um)
+        if seen.setdefault(key, volume.sop_instance_uid) != volume.sop_instance_uid:
+            yield f"two different instances are level {_size(volume)}: send one scan of the slide"
 
 
 def _frame_problems(volume: InstanceHeader) -> Iterable[str]:

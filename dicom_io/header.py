@@ -18,7 +18,7 @@ from pipeline.domain import Patient
 config.settings.reading_validation_mode = config.IGNORE
 
 _PER_FRAME_FUNCTIONAL_GROUPS = 0x52009230
-_LARGEST_HEADER_VALUE = 1 << 20
+_LARGEST_HEADER_VALUE = 16 << 20
 
 UNKNOWN_PATIENT = Patient(patient_id="")
 
@@ -53,6 +53,8 @@ class InstanceHeader:
     total_pixel_matrix_focal_planes: int = 1
     number_of_optical_paths: int = 1
     frame_of_reference_uid: str = ""
+    optical_path_identifier: str = ""  # of the first, when the instance has several
+    z_offset_um: float = 0.0
     concatenation_uid: str = ""
     in_concatenation_number: int = 0
     in_concatenation_total_number: int = 0
@@ -143,6 +145,8 @@ def _header(path: Path, ds: Dataset, transfer_syntax_uid: str) -> InstanceHeader
         total_pixel_matrix_focal_planes=_number(ds, "TotalPixelMatrixFocalPlanes", 1),
         number_of_optical_paths=_number(ds, "NumberOfOpticalPaths", 1),
         frame_of_reference_uid=text(ds, "FrameOfReferenceUID"),
+        optical_path_identifier=text((ds.get("OpticalPathSequence") or [Dataset()])[0], "OpticalPathIdentifier"),
+        z_offset_um=_z_offset(ds),
         concatenation_uid=text(ds, "ConcatenationUID"),
         in_concatenation_number=_number(ds, "InConcatenationNumber"),
         in_concatenation_total_number=_number(ds, "InConcatenationTotalNumber"),
@@ -190,6 +194,17 @@ def _pixel_spacing(ds: Dataset) -> tuple[float, float] | None:
 def _imaged_volume(ds: Dataset) -> tuple[float, float] | None:
     width, height = ds.get("ImagedVolumeWidth"), ds.get("ImagedVolumeHeight")
     return None if width is None or height is None else (float(width), float(height))
+
+
+def _z_offset(ds: Dataset) -> float:
+    """Of the whole image, where the writer states it once (C.8.12.4.1.2 or C.8.12.6.1)."""
+    origins = ds.get("TotalPixelMatrixOriginSequence") or [Dataset()]
+    shared = ds.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    positions = shared[0].get("PlanePositionSlideSequence") or [Dataset()]
+    for item in (origins[0], positions[0]):
+        if item.get("ZOffsetInSlideCoordinateSystem") not in (None, ""):
+            return float(item.ZOffsetInSlideCoordinateSystem)
+    return 0.0
 
 
 def _patient(ds: Dataset) -> Patient:

@@ -3,20 +3,32 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import wsidicom.config
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from wsidicom.errors import WsiDicomError
 from wsidicom.file import WsiDicomFileSource
+from wsidicom.file.io.wsidicom_io import WsiDicomIO
 from wsidicom.geometry import Point
 from wsidicom.instance import WsiInstance
 
+from dicom_io.colour import to_srgb
+from dicom_io.contexts import STORED_TRANSFER_SYNTAXES
 from dicom_io.errors import SlideError
 from dicom_io.header import InstanceHeader, read_dataset, text
 from dicom_io.pixels import FrameFormat
 from dicom_io.scan import UNREADABLE
 from pipeline.domain import RgbImage
 
+# Every level is a source of its own; the decoded tiles are cached here, once for all.
+wsidicom.config.settings.encoded_frame_cache_size = 0
+wsidicom.config.settings.decoded_frame_cache_size = 0
+
 WHITE = 255
+_COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _CACHED_BYTES = 96 << 20
 
 
@@ -64,11 +76,13 @@ class Level:
         self.header = headers[0]
         self.size = (self.header.total_pixel_matrix_columns, self.header.total_pixel_matrix_rows)
         self._cache = cache
-        self._format = _frame_format(self.header)
+        ds = read_dataset(self.header.path)
+        self._format = _frame_format(self.header, ds)
+        self._to_srgb, colour_warning = to_srgb(ds)
         self._source, instances = _open(headers)
         self._instance, self._z = _middle_plane(instances)
         self._path = self._instance.optical_paths[0]
-        self.warnings = _warnings(instances)
+        self.warnings = (*_warnings(instances), *([colour_warning] if colour_warning else []))
 
     def close(self) -> None:
         """Close the files."""
@@ -112,21 +126,51 @@ class Level:
                 f"{self.header.path.name}: PixelData (7FE0,0010) of tile column {column} row {row} cannot be found; "
                 "send the slide again"
             ) from exc
+        if self._to_srgb is not None:
+            tile = self._to_srgb(tile)
         self._cache.put(key, tile)
         return tile
 
 
-def _frame_format(header: InstanceHeader) -> FrameFormat:
-    ds = read_dataset(header.path)
-    for keyword, allowed in (("SamplesPerPixel", (3,)), ("BitsAllocated", (8,)), ("PixelRepresentation", (0,))):
-        if ds.get(keyword) not in allowed:
+class _File(WsiDicomIO):  # type: ignore[misc]
+    """A file as wsidicom reads it, without what it refuses: it finds the frames, `FrameFormat` decodes them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.open("rb"), filepath=str(path), owned=True)
+
+    def read_dataset(self, force: bool = False) -> Dataset:
+        ds: Dataset = super().read_dataset(force)
+        ds.PlanarConfiguration = 0
+        ds.PhotometricInterpretation = "RGB"
+        return ds
+
+
+def _frame_format(header: InstanceHeader, ds: Dataset) -> FrameFormat:
+    for keyword, needed in (
+        ("SamplesPerPixel", 3),
+        ("BitsAllocated", 8),
+        ("BitsStored", 8),
+        ("PixelRepresentation", 0),
+    ):
+        if ds.get(keyword) != needed:
             raise SlideError(
-                f"{header.path.name}: {keyword} is {ds.get(keyword)}, only {allowed[0]} is read; "
+                f"{header.path.name}: {keyword} is {ds.get(keyword, 'absent')}, only {needed} is read; "
                 "export the slide as 8-bit RGB or YBR"
             )
+    photometric_interpretation = text(ds, "PhotometricInterpretation")
+    if photometric_interpretation not in _COLOURS:
+        raise SlideError(
+            f"{header.path.name}: PhotometricInterpretation is {photometric_interpretation or 'absent'}, "
+            f"only {', '.join(_COLOURS)} are read; export the slide as 8-bit RGB or YBR"
+        )
+    if header.transfer_syntax_uid not in STORED_TRANSFER_SYNTAXES:
+        raise SlideError(
+            f"{header.path.name}: TransferSyntaxUID {UID(header.transfer_syntax_uid).name} is not read; "
+            "export the slide as JPEG baseline, JPEG 2000, JPEG-LS, RLE or uncompressed"
+        )
     return FrameFormat(
         transfer_syntax_uid=header.transfer_syntax_uid,
-        photometric_interpretation=text(ds, "PhotometricInterpretation"),
+        photometric_interpretation=photometric_interpretation,
         rows=header.rows,
         columns=header.columns,
         planar_configuration=int(ds.get("PlanarConfiguration") or 0),
@@ -135,13 +179,20 @@ def _frame_format(header: InstanceHeader) -> FrameFormat:
 
 def _open(headers: Sequence[InstanceHeader]) -> tuple[WsiDicomFileSource, list[WsiInstance]]:
     names = ", ".join(header.path.name for header in headers)
+    files = [_File(header.path) for header in headers]
     try:
-        source = WsiDicomFileSource.open([header.path for header in headers])
+        source = WsiDicomFileSource(files)
         instances = list(source.level_instances)
-        opened = len(source.files or [])
-        assert all(instance.image_data.optical_paths for instance in instances)
+        opened = len(source.readers)
+        for instance in instances:
+            _ = instance.image_data.tiles, instance.optical_paths, instance.focal_planes  # read now, fail now
     except (WsiDicomError, *UNREADABLE, IndexError) as exc:
-        raise SlideError(f"{names}: not a level wsidicom can read ({exc}); check ImageType and the tiling") from exc
+        for file in files:
+            file.close()
+        raise SlideError(
+            f"{names}: the tiles cannot be located ({exc}); check DimensionOrganizationType, NumberOfFrames and "
+            "PerFrameFunctionalGroupsSequence"
+        ) from exc
     if opened < len(headers):
         source.close()
         raise SlideError(f"{names}: {len(headers) - opened} of {len(headers)} files cannot be read as slide levels")

@@ -2,6 +2,8 @@
 
 import io
 import logging
+import re
+import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _MAXIMUM_CONTEXTS = 128  # PS3.8 9.3.2.2: odd numbers to 255
 _CHUNK = 1 << 20
+_AE_TITLE = re.compile(r"(?! *$)[ -\[\]-~]{1,16}")  # VR AE, PS3.5 6.2
 _TRANSIENT = 0x02  # A-ASSOCIATE-RJ result, PS3.8 9.3.4
 _PROCESSING_FAILURE, _RESOURCE_LIMITATION = 0x0110, 0x0213
 
@@ -113,9 +116,9 @@ def _batch(pending: Sequence[tuple[Path, FileStart]]) -> tuple[list[tuple[Path, 
 def _associate(peer: Peer, contexts: Sequence[PresentationContext], timeout_s: float) -> Association:
     _config.STORE_SEND_CHUNKED_DATASET = True
     use_bounded_sockets()
+    _check(peer)
     ae = AE(peer.calling_ae)
-    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = timeout_s
-    ae.network_timeout = timeout_s
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
     assoc = ae.associate(peer.host, peer.port, contexts=list(contexts), ae_title=peer.ae_title, max_pdu=MAXIMUM_PDU)
     if assoc.is_established:
         return assoc
@@ -129,6 +132,16 @@ def _associate(peer: Peer, contexts: Sequence[PresentationContext], timeout_s: f
         classes = ", ".join(sorted({str(UID(context.abstract_syntax).name) for context in contexts}))
         raise PeerError(f"{peer} accepts none of: {classes}; enable them there", retryable=False)
     raise PeerError(f"{peer} cannot be reached; check host, port and that it runs", retryable=True)
+
+
+def _check(peer: Peer) -> None:
+    for title in (peer.ae_title, peer.calling_ae):
+        if not _AE_TITLE.fullmatch(title):
+            raise PeerError(f"{peer}: {title!r} is not an AE title (1 to 16 characters, no backslash)", retryable=False)
+    try:
+        socket.getaddrinfo(peer.host, peer.port)
+    except OSError as exc:
+        raise PeerError(f"{peer} cannot be reached: {exc.strerror}; check the host's name", retryable=True) from exc
 
 
 def _store(assoc: Association, peer: Peer, path: Path, start: FileStart) -> None:
@@ -196,6 +209,7 @@ def stow(url: str, paths: Sequence[Path], *, timeout_s: float = 60.0, headers: M
     sent = {
         **(headers or {}),
         "Accept": "application/dicom+json",
+        "Content-Length": str(_length(paths, boundary)),
         "Content-Type": f'multipart/related; type="application/dicom"; boundary="{boundary}"',
     }
     try:
@@ -214,14 +228,26 @@ def stow(url: str, paths: Sequence[Path], *, timeout_s: float = 60.0, headers: M
         raise PeerError(f"{url} answered HTTP {answer.status_code}", retryable=retryable)
 
 
+def _heads(boundary: str) -> tuple[bytes, bytes, bytes]:
+    """What stands before each part, after each part, and at the end (RFC 2046 5.1.1)."""
+    before = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    return before, b"\r\n", f"--{boundary}--\r\n".encode()
+
+
+def _length(paths: Sequence[Path], boundary: str) -> int:
+    before, after, end = _heads(boundary)
+    return sum(len(before) + path.stat().st_size + len(after) for path in paths) + len(end)
+
+
 def _parts(paths: Sequence[Path], boundary: str) -> Iterator[bytes]:
+    before, after, end = _heads(boundary)
     for path in paths:
-        yield f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        yield before
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
-        yield b"\r\n"
-    yield f"--{boundary}--\r\n".encode()
+        yield after
+    yield end
 
 
 def _refused(answer: httpx.Response) -> list[tuple[str, int]]:

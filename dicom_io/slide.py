@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.valuerep import DA, DT, TM
+from pydicom.valuerep import DT
 
 from dicom_io.completeness import assess, volumes_of
 from dicom_io.errors import InstanceRejected, SlideError
@@ -249,16 +249,14 @@ def _scale_warnings(base: InstanceHeader) -> list[str]:
 
 
 def _acquired_at(ds: Dataset) -> datetime | None:
-    """AcquisitionDateTime, else the content's date and time; without an offset it is taken as UTC."""
+    """AcquisitionDateTime, else the content's; without an offset there or for the data set it is taken as UTC."""
+    content = text(ds, "ContentDate") and text(ds, "ContentDate") + text(ds, "ContentTime")
     try:
-        if value := text(ds, "AcquisitionDateTime"):
-            moment: datetime | None = DT(value)
-        else:
-            day, time = DA(text(ds, "ContentDate")), TM(text(ds, "ContentTime") or "000000")
-            moment = None if day is None or time is None else datetime.combine(day, time)
+        moment = DT(text(ds, "AcquisitionDateTime") or content or "")
+        if moment is None:
+            return None
+        zone = datetime.strptime(text(ds, "TimezoneOffsetFromUTC") or "+0000", "%z").tzinfo
     except ValueError:
         return None
-    if moment is None:
-        return None
-    moment = datetime.fromisoformat(moment.isoformat())
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    plain = datetime.fromisoformat(moment.isoformat())
+    return plain if plain.tzinfo else plain.replace(tzinfo=zone)

@@ -198,7 +198,7 @@ def test_zero_padding_after_the_data_set_is_no_damage(native):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_bytes_are_refused_or_read_never_worse(tmp_path, level, data):
     raw = bytearray(level.read_bytes()[:4000])
