@@ -191,8 +191,10 @@ def _segmented_rods(
     xs, ys = np.array(x) - np.mean(x), np.array(y) - np.mean(y)
     shrink = min(1.0, 0.92 * cell / np.max(np.hypot(xs, ys) + 1.1 * lobe))
     xs, ys, lobe = xs * shrink + centre[0] * 0.4, ys * shrink + centre[1] * 0.4, lobe * shrink**0.5
-    tilt = rng.uniform(0, np.pi, count)
-    dx, dy = np.cos(tilt) * lobe * 0.35, np.sin(tilt) * lobe * 0.35
+    tilt = heading + rng.normal(0, 0.5, count)
+    length = rng.uniform(0.25, 0.75, count) * lobe
+    dx, dy = np.cos(tilt) * length, np.sin(tilt) * length
+    lobe = lobe / np.sqrt(1.0 + 1.27 * length / lobe)  # the area of a disc of the old radius
     lobes = np.stack([xs - dx, ys - dy, xs + dx, ys + dy, lobe * rng.uniform(0.8, 1.0, count), lobe * 0.95], axis=1)
     strand = np.full(count - 1, rng.uniform(0.28, 0.5))
     strands = np.stack([xs[:-1], ys[:-1], xs[1:], ys[1:], strand, strand], axis=1)

@@ -61,11 +61,11 @@ class Look:
     veil: float = 1.0
 
 
-_PRIMARY = Granules(texture="azurophil", dyes=(0.55, 0.0, 0.05, 0.0), over_nucleus=0.45, cover=(0.6, 1.1))
+_PRIMARY = Granules(texture="azurophil", dyes=(0.68, 0.0, 0.06, 0.0), over_nucleus=0.45, cover=(0.6, 1.2))
 _FEW_PRIMARY = Granules(texture="azurophil", dyes=(0.32, 0.0, 0.05, 0.0), cover=(0.2, 0.6), over_nucleus=0.15)
 _SECONDARY = Granules(texture="dust", dyes=(0.2, 0.0, 0.12, 0.0), scale=(0.8, 1.3), cover=(0.6, 1.4))
 _EOSINOPHIL = Granules(texture="eosinophil", dyes=(0.08, 0.10, 0.48, 0.0), scale=(0.8, 1.1), cover=(0.7, 1.2))
-_BASOPHIL = Granules(texture="basophil", dyes=(0.75, 0.30, 0.0, 0.0), over_nucleus=0.55, cover=(0.7, 1.1))
+_BASOPHIL = Granules(texture="basophil", dyes=(0.95, 0.30, 0.0, 0.0), over_nucleus=0.65, cover=(0.7, 1.1))
 _MONOCYTIC = Granules(texture="dust", dyes=(0.16, 0.02, 0.04, 0.0), scale=(0.7, 0.9))
 
 LOOKS: tuple[Look, ...] = (

@@ -102,8 +102,8 @@ class _Patch:
         return _ramp(np.float32(radius) - gap, soft)
 
 
-def paint_cell(canvas: Canvas, cell: PlacedCell) -> None:
-    """One nucleated cell over what lies beneath."""
+def paint_cell(canvas: Canvas, cell: PlacedCell, relief: float = 1.0) -> None:
+    """One nucleated cell over what lies beneath; `relief` scales the contrast of its chromatin."""
     figure = draw(cell)
     look = figure.look
     window = canvas.window(cell.x, cell.y, figure.reach)
@@ -115,7 +115,7 @@ def paint_cell(canvas: Canvas, cell: PlacedCell) -> None:
     mask = _ramp(edge, patch.soft if look.shape != "bare" else 1.6)
     nucleus, depth = _nucleus(patch)
     nucleus *= mask
-    chromatin = _chromatin_tone(patch, depth)
+    chromatin = _chromatin_tone(patch, depth, relief)
     chromatin *= nucleus
     spots = _spots(patch, nucleus)
     bare = mask * (1.0 - nucleus)
@@ -182,11 +182,11 @@ def _cytoplasm_tone(patch: _Patch, edge: Plane) -> Plane:
     return tone
 
 
-def _chromatin_tone(patch: _Patch, depth: Plane) -> Plane:
+def _chromatin_tone(patch: _Patch, depth: Plane, relief: float) -> Plane:
     """Amount of nuclear dye: grain, slow unevenness and a slightly denser membrane."""
     figure, look = patch.figure, patch.figure.look
     tone = patch.texture(look.chromatin)
-    tone *= np.float32(figure.rng.uniform(*look.contrast))
+    tone *= np.float32(figure.rng.uniform(*look.contrast) * relief)
     tone += np.float32(0.07) * patch.texture("smooth", 1.6, place=2)
     tone += np.float32(0.10) * np.exp(depth * depth * np.float32(-2.0))
     tone += 1.0

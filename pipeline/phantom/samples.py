@@ -26,12 +26,12 @@ THUMBNAIL_MPP = 10.0
 class FieldSample:
     """A field with its truth.
 
-    `labels` is (H, W) int32: 0 background, n + 1 the n-th of `cells`; polygons are in field pixels. A cell that the
+    `labels` is (H, W) uint16: 0 background, n + 1 the n-th of `cells`; polygons are in field pixels. A cell that the
     border cuts is kept when its centre is inside.
     """
 
     image: RgbImage
-    labels: NDArray[np.int32]
+    labels: NDArray[np.uint16]
     cells: tuple[Cell, ...]
 
 

@@ -118,13 +118,13 @@ def _paint_objects(canvas: Canvas, layout: Layout, optics: Optics) -> None:
     (paint_red_discs if coarse else paint_red_cells)(canvas, red, optics.pallor)
     if not coarse:
         paint_platelets(canvas, _near(np.concatenate([parcel.platelets for parcel in parcels]), canvas, extent))
+    paint_vacuoles(canvas, np.concatenate([parcel.vacuoles for parcel in parcels]))
     cells = [cell for parcel in parcels for cell in parcel.cells if _cell_near(cell, canvas, extent)]
     if coarse:
         paint_discs(canvas, cells)
     else:
         for cell in cells:
-            paint_cell(canvas, cell)
-    paint_vacuoles(canvas, np.concatenate([parcel.vacuoles for parcel in parcels]))
+            paint_cell(canvas, cell, optics.relief)
     paint_clumps(canvas, np.concatenate([parcel.clumps for parcel in parcels]))
 
 

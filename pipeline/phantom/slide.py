@@ -32,6 +32,9 @@ class PhantomSlide:
         self._levels = max(int(np.floor(np.log2(COARSE_MPP / spec.drawn_mpp))) + 2, 1)
         self._block = lru_cache(maxsize=cached_blocks)(self._render_block)
 
+    def __reduce__(self) -> tuple[type["PhantomSlide"], tuple[PhantomSpec]]:
+        return PhantomSlide, (self.spec,)  # caches stay behind when sent to another process
+
     @property
     def size(self) -> tuple[int, int]:
         return self.spec.size

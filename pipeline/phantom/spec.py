@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 from pipeline.domain import CELL_CLASSES
@@ -12,35 +11,33 @@ Fault = Literal["none", "blurred", "blank", "overstained", "h&e", "magnification
 
 TILE_UM = 160.0  # side of a grid tile (Zhou et al. 2025: 1600 px at 0.1 µm/px)
 
-NORMAL_MARROW: Mapping[str, float] = MappingProxyType(
-    {
-        "myeloblast": 0.015,
-        "promyelocyte": 0.035,
-        "intermediate neutrophilic myelocyte": 0.10,
-        "late neutrophilic myelocyte": 0.12,
-        "band neutrophil": 0.135,
-        "segmented neutrophil": 0.14,
-        "eosinophil": 0.03,
-        "basophil": 0.008,
-        "promonocyte": 0.008,
-        "immature monocyte": 0.008,
-        "monocyte": 0.02,
-        "lymphocyte": 0.11,
-        "plasma cell": 0.02,
-        "early erythroblast": 0.025,
-        "intermediate erythroblast": 0.09,
-        "late erythroblast": 0.065,
-        "prolymphocyte": 0.007,
-        "atypical lymphocyte": 0.009,
-        "immature lymphocyte": 0.008,
-        "smudge cell": 0.02,
-        "apoptotic cell": 0.01,
-        "others": 0.012,
-    }
-)
+NORMAL_MARROW: Mapping[str, float] = {
+    "myeloblast": 0.015,
+    "promyelocyte": 0.035,
+    "intermediate neutrophilic myelocyte": 0.10,
+    "late neutrophilic myelocyte": 0.12,
+    "band neutrophil": 0.135,
+    "segmented neutrophil": 0.14,
+    "eosinophil": 0.03,
+    "basophil": 0.008,
+    "promonocyte": 0.008,
+    "immature monocyte": 0.008,
+    "monocyte": 0.02,
+    "lymphocyte": 0.11,
+    "plasma cell": 0.02,
+    "early erythroblast": 0.025,
+    "intermediate erythroblast": 0.09,
+    "late erythroblast": 0.065,
+    "prolymphocyte": 0.007,
+    "atypical lymphocyte": 0.009,
+    "immature lymphocyte": 0.008,
+    "smudge cell": 0.02,
+    "apoptotic cell": 0.01,
+    "others": 0.012,
+}
 """Fractions of a normal adult marrow (about the ICSH 2008 reference ranges), with every class present."""
 
-EVEN_MARROW: Mapping[str, float] = MappingProxyType(dict.fromkeys(CELL_CLASSES, 1.0))
+EVEN_MARROW: Mapping[str, float] = dict.fromkeys(CELL_CLASSES, 1.0)
 """Every class alike: for training and contact sheets."""
 
 

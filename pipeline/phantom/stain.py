@@ -26,7 +26,8 @@ class Optics:
     """One slide's stain and one scanner.
 
     `absorbance` is (4 dyes, 3 channels) in natural-log optical density per unit; `light` the empty slide's RGB and
-    `exposure` the range of factors on it; `film` how much dried plasma stains; `pallor` how hollow the red cells look.
+    `exposure` the range of factors on it; `film` how much dried plasma stains; `pallor` how hollow the red cells look;
+    `relief` scales the contrast of chromatin.
     """
 
     absorbance: NDArray[np.float32]
@@ -34,6 +35,7 @@ class Optics:
     exposure: tuple[float, float]
     film: float
     pallor: float
+    relief: float
     blur_um: float
     noise: float
     shading: float
@@ -52,6 +54,7 @@ _CENTRES = {
         exposure=(0.76, 1.04),
         film=1.0,
         pallor=0.55,
+        relief=1.15,
         blur_um=0.15,
         noise=2.4,
         shading=0.03,
@@ -63,7 +66,8 @@ _CENTRES = {
         light=np.array([254, 231, 207], dtype=np.float32),
         exposure=(0.95, 1.01),
         film=0.3,
-        pallor=1.15,
+        pallor=1.5,
+        relief=1.7,
         blur_um=0.17,
         noise=1.4,
         shading=0.04,
@@ -89,6 +93,7 @@ def optics(spec: PhantomSpec) -> Optics:
         exposure=base.exposure,
         film=base.film * rng.uniform(0.6, 1.5),
         pallor=base.pallor * rng.uniform(0.6, 1.2),
+        relief=base.relief * rng.uniform(0.8, 1.2),
         blur_um=base.blur_um + (2.2 if spec.fault == "blurred" else 0.0),
         noise=base.noise * rng.uniform(0.7, 1.3),
         shading=base.shading,

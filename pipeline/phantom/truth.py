@@ -1,6 +1,7 @@
 """What is known of a synthetic smear: its countable region, tiles, cells and exact count."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from pipeline.phantom.layout import Layout, PlacedCell, cells_in
 from pipeline.phantom.spec import TILE_UM
 
 _MASK_STEP_UM = 5.0
+_ROI_MPP = 10.0
 _SAMPLES = 16  # points a side that decide a tile's label
-_MIN_INSIDE = 0.95
+_MAX_THICK = 0.05  # body, rim or bare glass
+_MAX_TAIL = 0.30
 _MAX_SPOILED = 0.08
 NOTE = "Synthetic smear, not for diagnostic use"
 
@@ -58,13 +61,14 @@ def region_mask(layout: Layout, mpp: float) -> NDArray[np.bool_]:
 
 
 def tile_is_countable(layout: Layout, box: Box) -> bool:
-    """True for a tile in the junction that no fault area spoils."""
+    """True for a tile in the junction that no fault area spoils; a strip of tail hardly shows, one of body does."""
     if layout.spec.fault != "none":
         return False
     x0, y0, x1, y1 = (edge * layout.mpp for edge in (box.x0, box.y0, box.x1, box.y1))
     steps = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
     x, y = np.meshgrid(x0 + steps * (x1 - x0), y0 + steps * (y1 - y0))
-    if layout.smear.countable(x, y).mean() < _MIN_INSIDE:
+    zones = layout.smear.zones(x, y)
+    if zones.tail.mean() > _MAX_TAIL or (1.0 - zones.junction - zones.tail).mean() > _MAX_THICK:
         return False
     spoiled = np.zeros_like(x)
     for spoil in layout.smear.spoils(x0, y0, x1, y1):
@@ -132,21 +136,52 @@ def _regions(layout: Layout) -> tuple[Region, ...]:
     )
 
 
-def label_image(cells: tuple[Cell, ...], box: Box, scale: float = 1.0) -> NDArray[np.int32]:
-    """Instance labels of a box, (h, w): 0 background, n + 1 the n-th of `cells`; `scale`: output px per level-0 px."""
-    width, height = (round(side * scale) for side in box.size)
-    labels = np.zeros((height, width), dtype=np.int32)
-    for number, cell in enumerate(cells, start=1):
-        points = (cell.polygon - (box.x0, box.y0)) * scale - 0.5
-        cv2.fillPoly(labels, [np.round(points * 16).astype(np.int32)], number, shift=4)
+def label_image(cells: Sequence[Cell], box: Box) -> NDArray[np.uint16]:
+    """Instance labels of a box of level-0 pixels, (h, w): 0 background, else 1 + the cell's id modulo 65535."""
+    width, height = box.size
+    labels = np.zeros((height, width), dtype=np.uint16)
+    for cell in cells:
+        points = np.round((cell.polygon - (box.x0, box.y0) - 0.5) * 16).astype(np.int32)
+        cv2.fillPoly(labels, [points], cell.id % 65535 + 1, shift=4)
     return labels
 
 
 def write_truth(truth: SlideTruth, out: Path) -> Path:
-    """Write `truth.json` into the folder; returns its path."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write the truth into a folder and return the path of `truth.json`.
+
+    Beside it: `roi.png`, the region at 10 µm/px (255 inside), and `masks/X_Y.png` for each countable tile with its
+    corner at (X, Y): 16-bit, 0 background, else 1 + the cell's id modulo 65535.
+    """
+    (out / "masks").mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(out / "roi.png"), _region_image(truth))
+    for tile in truth.tiles:
+        if tile.countable:
+            name = f"{tile.box.x0}_{tile.box.y0}.png"
+            cv2.imwrite(str(out / "masks" / name), label_image(_reaching(truth.cells, tile.box), tile.box))
+    path = out / "truth.json"
+    path.write_text(json.dumps(_document(truth)), encoding="utf-8")
+    return path
+
+
+def _reaching(cells: Sequence[Cell], box: Box) -> tuple[Cell, ...]:
+    return tuple(
+        cell
+        for cell in cells
+        if cell.box.x0 < box.x1 and cell.box.x1 > box.x0 and cell.box.y0 < box.y1 and cell.box.y1 > box.y0
+    )
+
+
+def _region_image(truth: SlideTruth) -> NDArray[np.uint8]:
+    scale = truth.mpp / _ROI_MPP
+    image = np.zeros((max(1, round(truth.size[1] * scale)), max(1, round(truth.size[0] * scale))), dtype=np.uint8)
+    for region in truth.regions:
+        cv2.fillPoly(image, [np.round((region.polygon * scale - 0.5) * 16).astype(np.int32)], 255, shift=4)
+    return image
+
+
+def _document(truth: SlideTruth) -> dict[str, object]:
     total = len(truth.cells)
-    document = {
+    return {
         "synthetic": True,
         "note": NOTE,
         "seed": truth.seed,
@@ -173,9 +208,6 @@ def write_truth(truth: SlideTruth, out: Path) -> Path:
             for cell in truth.cells
         ],
     }
-    path = out / "truth.json"
-    path.write_text(json.dumps(document), encoding="utf-8")
-    return path
 
 
 def _corners(box: Box) -> list[int]:

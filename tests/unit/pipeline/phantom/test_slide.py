@@ -1,5 +1,6 @@
 """The synthetic smear as a slide: determinism, boxes, resolutions, memory."""
 
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -20,6 +21,11 @@ def slide() -> PhantomSlide:
 def test_equal_specs_give_equal_pixels(slide: PhantomSlide) -> None:
     box = Box(x0=900, y0=800, x1=1300, y1=1200)
     assert np.array_equal(slide.read(box, 0.2), PhantomSlide(SMALL).read(box, 0.2))
+
+
+def test_a_slide_goes_to_another_process(slide: PhantomSlide) -> None:
+    box = Box(x0=900, y0=800, x1=1100, y1=900)
+    assert np.array_equal(pickle.loads(pickle.dumps(slide)).read(box, 0.2), slide.read(box, 0.2))
 
 
 def test_another_seed_gives_another_slide(slide: PhantomSlide) -> None:
