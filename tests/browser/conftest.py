@@ -31,7 +31,7 @@ _FLAGS = [
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright's own event loop must not outlive these tests
 def chromium() -> Iterator[Browser]:
     executable = shutil.which("chromium")
     assert executable, "chromium is missing: apt-get install chromium"
