@@ -10,7 +10,7 @@ from dicom_io.ann import encode_annotations
 from dicom_io.errors import SlideError
 from dicom_io.provenance import Predecessor, ResultKind
 from dicom_io.seg import encode_region_segmentation, encode_segmentation
-from dicom_io.source import Source, matrix_size, read_source
+from dicom_io.source import Source, matrix_size, read_source, read_uncounted
 from dicom_io.sr import encode_measurements, encode_regions
 from pipeline.domain import CellCode, Report
 
@@ -52,7 +52,7 @@ def write_results(
 
     Parameters
     ----------
-    slide_paths : the files of the slide that was analysed
+    slide_paths : the files of the slide that was analysed, or their folder
     codes : of every class, by name
     out : an existing folder; each file is named `<kind>.dcm` in lower case
     predecessors : the objects of the report that this one replaces; each SR names the one of its kind
@@ -61,7 +61,8 @@ def write_results(
     Raises
     ------
     SlideError
-        If the slide's files do not hold a whole slide image with its geometry, or another one than the report is about.
+        If the slide's files do not hold a whole slide image with its geometry, or another one than the report is
+        about. Without an analysis, only if none of them is a DICOM image.
     """
     source = _source_of(report, slide_paths)
     earlier = {kind: [p.as_predecessor() for p in predecessors if p.kind == kind] for kind in ResultKind}
@@ -86,6 +87,8 @@ def write_results(
 
 
 def _source_of(report: Report, slide_paths: Sequence[Path]) -> Source:
+    if report.analysis is None:
+        return read_uncounted(slide_paths)
     source = read_source(slide_paths)
     found, analysed = matrix_size(source.base), report.slide.size
     if found != analysed:

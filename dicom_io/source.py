@@ -17,6 +17,7 @@ from dicom_io.errors import InstanceRejected, SlideError
 from dicom_io.header import read_dataset
 from dicom_io.uids import derive_uid
 
+_IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _EMPTY_WHEN_ABSENT = (
     "PatientName",
     "PatientID",
@@ -100,39 +101,61 @@ def read_source(paths: Sequence[Path]) -> Source:
     What a lax writer left out but a result must have is filled in: empty where PS3.3 allows empty, derived from the
     series where it does not (frame of reference, specimen UID), so that all results of a slide agree.
 
+    Parameters
+    ----------
+    paths : files, or folders of them; what is not DICOM is passed over
+
     Raises
     ------
     SlideError
-        If a file is not DICOM, or no VOLUME image is among them, or one lacks its geometry.
+        If no VOLUME image is among them, or one lacks its geometry.
     """
-    volumes = sorted(filter(_is_volume, map(_read, paths)), key=_rank)
+    volumes = sorted(filter(is_volume, _headers(paths)), key=_rank)
     if not volumes:
         raise SlideError("No VL Whole Slide Microscopy image with ImageType VOLUME is among the slide's files.")
+    volumes = [level for level in volumes if level.SeriesInstanceUID == volumes[0].SeriesInstanceUID]
     for level in volumes:
         _require_geometry(level)
     levels = {matrix_size(level): level for level in reversed(volumes)}
     return Source(levels=tuple(_complete(level) for _, level in sorted(levels.items(), reverse=True)))
 
 
-def _read(path: Path) -> Dataset:
-    try:
-        header = read_dataset(path)
-    except (InstanceRejected, OSError) as exc:
-        raise SlideError(f"{path.name} cannot be read as DICOM; remove it or send it again.") from exc
-    header.decode()  # text that is copied must not keep the bytes of the slide's character set
-    return header
+def read_uncounted(paths: Sequence[Path]) -> Source:
+    """Read what a document without a result refers to: one image of the slide, whatever its kind and geometry.
+
+    Raises
+    ------
+    SlideError
+        If none of the files is a DICOM image.
+    """
+    images = sorted(_headers(paths), key=lambda header: (not is_volume(header), _rank(header)))
+    if not images:
+        raise SlideError("None of the slide's files is a DICOM image; send the slide again.")
+    return Source(levels=(_complete(images[0]),))
 
 
-def _is_volume(header: Dataset) -> bool:
-    image_type = header.get("ImageType") or []
-    return bool(header.SOPClassUID == VLWholeSlideMicroscopyImageStorage and "VOLUME" in image_type)
+def is_volume(image: Dataset) -> bool:
+    """Whether the image shows the specimen, not its label (PS3.3 C.8.12.4.1.1)."""
+    return image.SOPClassUID == VLWholeSlideMicroscopyImageStorage and "VOLUME" in (image.get("ImageType") or ())
+
+
+def _headers(paths: Sequence[Path]) -> Iterator[Dataset]:
+    files = {file for path in paths for file in (path.rglob("*") if path.is_dir() else (path,))}
+    for file in sorted(files):
+        try:
+            header = read_dataset(file)
+        except (InstanceRejected, OSError):
+            continue
+        if all(header.get(keyword) for keyword in _IDENTITY):
+            header.decode()  # text that is copied must not keep the bytes of the slide's character set
+            yield header
 
 
 def _rank(header: Dataset) -> tuple[int, bool, int, str]:
     """The fine before the coarse, the scanned before the resampled, the first part of a concatenation first."""
     return (
         -int(header.get("TotalPixelMatrixColumns", 0)),
-        "RESAMPLED" in header.ImageType,
+        "RESAMPLED" in (header.get("ImageType") or ()),
         int(header.get("InConcatenationNumber", 0)),
         str(header.SOPInstanceUID),
     )
@@ -146,8 +169,11 @@ def _require_geometry(level: Dataset) -> None:
         "ImageOrientationSlide",
         "SharedFunctionalGroupsSequence",
     ):
-        if keyword not in level:
+        if not level.get(keyword):
             raise SlideError(f"{keyword} is absent in {level.SOPInstanceUID}; export the slide again with it.")
+    measures = level.SharedFunctionalGroupsSequence[0].get("PixelMeasuresSequence") or [Dataset()]
+    if not measures[0].get("PixelSpacing"):
+        raise SlideError(f"PixelSpacing is absent in {level.SOPInstanceUID}; export the slide again with it.")
 
 
 def _complete(level: Dataset) -> Dataset:

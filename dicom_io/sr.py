@@ -13,7 +13,7 @@ from pydicom.sr.codedict import codes as concepts
 
 from dicom_io import codes
 from dicom_io.provenance import Predecessor, ResultKind, caution, construct, is_verified, person_name, result_uid
-from dicom_io.source import Source, slide_coordinates
+from dicom_io.source import Source, is_volume, slide_coordinates
 from dicom_io.uids import derive_uid
 from pipeline.domain import Analysis, CellCode, Component, DifferentialCount, Region, Report
 
@@ -83,7 +83,7 @@ def _document(
         observation_context=_observation_context(report, source),
         procedure_reported=codes.PROCEDURE,
         imaging_measurements=groups,
-        referenced_images=[source.base],
+        referenced_images=[source.base] if is_volume(source.base) and source.base.get("Rows") else None,
     )
     verified = is_verified(report)
     if verified and not report.reviewer:

@@ -103,20 +103,38 @@ def test_what_a_lax_scanner_left_out_is_filled_the_same_way_in_all(slide: list[P
 
 
 def test_a_folder_without_a_slide_is_refused(tmp_path: Path) -> None:
-    stray = tmp_path / "notes.txt"
-    stray.write_text("not DICOM")
-    with pytest.raises(SlideError, match=r"notes\.txt"):
-        write_results(build_report(), [stray], CODES, tmp_path)
+    (tmp_path / "notes.txt").write_text("not DICOM")
     with pytest.raises(SlideError, match="VOLUME"):
-        write_results(build_report(), [], CODES, tmp_path)
+        write_results(build_report(), [tmp_path], CODES, tmp_path)
+    with pytest.raises(SlideError, match="DICOM image"):
+        write_results(build_no_result(), [tmp_path], CODES, tmp_path)
 
 
-def test_missing_geometry_is_named(slide: list[Path], tmp_path: Path) -> None:
+def test_strays_in_the_folder_are_passed_over(slide: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not DICOM")
+    assert len(write_results(build_report(), [*slide, tmp_path, tmp_path / "gone.dcm"], CODES, tmp_path)) == 5
+
+
+@pytest.mark.parametrize("keyword", ["ImageOrientationSlide", "TotalPixelMatrixRows", "PixelSpacing"])
+def test_missing_geometry_is_named_but_a_reason_is_still_reported(
+    slide: list[Path], tmp_path: Path, keyword: str
+) -> None:
     ds = dcmread(slide[0])
-    del ds.ImageOrientationSlide
+    owner = ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0] if keyword == "PixelSpacing" else ds
+    delattr(owner, keyword)
     ds.save_as(tmp_path / "flat.dcm")
-    with pytest.raises(SlideError, match="ImageOrientationSlide"):
+    with pytest.raises(SlideError, match=keyword):
         write_results(build_report(), [tmp_path / "flat.dcm"], CODES, tmp_path)
+    assert [item.kind for item in write_results(build_no_result(), [tmp_path / "flat.dcm"], CODES, tmp_path)] == ["SR"]
+
+
+def test_what_is_no_slide_still_gets_a_document_with_the_reason(slide: list[Path], tmp_path: Path) -> None:
+    label = dcmread(slide[0])
+    label.ImageType = ["ORIGINAL", "PRIMARY", "LABEL", "NONE"]
+    label.save_as(tmp_path / "label.dcm")
+    (item,) = write_results(build_no_result(), [tmp_path / "label.dcm"], CODES, tmp_path)
+    evidence = dcmread(item.path).CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
+    assert evidence.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == label.SOPInstanceUID
 
 
 def test_files_of_another_slide_are_refused(slide: list[Path], tmp_path: Path) -> None:
