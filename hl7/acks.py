@@ -2,7 +2,8 @@
 
 One frame answers one message. Original mode and enhanced mode without an accept acknowledgement get the application
 answer; enhanced mode with MSH-15 gets the accept acknowledgement, and `application_answer` builds what MSH-16 still
-asks for. A refusal is always answered, whatever MSH-15 and MSH-16 say: a lost order is worse than a frame too many.
+asks for. What is not granted is always answered, whatever MSH-15 and MSH-16 say: a lost order is worse than a frame
+too many.
 """
 
 import hashlib
@@ -95,14 +96,16 @@ def accept(
     Returns
     -------
     bytes
-        ``\r`` ends every segment; empty when the sender asked for no answer at all (MSH-15 and MSH-16 NE).
+        ``\r`` ends every segment; empty when everything was granted and the sender asked for no answer to that.
     """
     header = message.header if isinstance(message, OrderMessage) else read_header(message)
-    if not header.enhanced or not _due(header.accept_ack, ok=True):
-        if header.enhanced and not _due(header.application_ack, ok=all(outcome.granted for outcome in outcomes)):
-            return b""
-        return application_answer(message, outcomes, at=at, control_id=control_id, plain=plain)
-    return _write(header, _ack_type(header), [_msa(header, "CA")], at=at, control_id=control_id)
+    ok = all(outcome.granted for outcome in outcomes)
+    if header.enhanced and _due(header.accept_ack, ok=ok):
+        segments = [_msa(header, "CA" if ok else "CE"), *_order_errors(message, outcomes)]
+        return _write(header, _ack_type(header), segments, at=at, control_id=control_id)
+    if header.enhanced and ok and not _due(header.application_ack, ok=True):
+        return b""
+    return application_answer(message, outcomes, at=at, control_id=control_id, plain=plain)
 
 
 def application_answer(
@@ -124,11 +127,8 @@ def application_answer(
         raise ValueError(f"{len(message.requests)} requests need as many outcomes, not {len(outcomes)}")
     header = message.header
     answer = None if plain else _ANSWERS.get((header.message_type, header.trigger))
-    refused = [(number, outcome) for number, outcome in enumerate(outcomes, 1) if not outcome.granted]
-    segments = [
-        _msa(header, "AE" if refused else "AA", refused[0][1].reason if refused else ""),
-        *_errors(header, [(outcome.code, f"ORC^{number}", outcome.reason) for number, outcome in refused]),
-    ]
+    reasons = [outcome.reason for outcome in outcomes if not outcome.granted]
+    segments = [_msa(header, "AE" if reasons else "AA", next(iter(reasons), "")), *_order_errors(message, outcomes)]
     if answer:
         segments += _order_echo(message, outcomes)
     return _write(header, answer or _ack_type(header), segments, at=at, control_id=control_id)
@@ -263,6 +263,17 @@ def _errors(header: Header, errors: Sequence[tuple[int, str, str]]) -> Iterator[
             },
             marks,
         )
+
+
+def _order_errors(message: OrderMessage | bytes, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """ERR for each request that was not granted."""
+    if isinstance(message, OrderMessage):
+        errors = [
+            (outcome.code, f"ORC^{request.source.orc_sequence}", outcome.reason)
+            for request, outcome in zip(message.requests, outcomes, strict=True)
+            if not outcome.granted
+        ]
+        yield from _errors(message.header, errors)
 
 
 def _old_location(header: Header, code: int, location: str, _reason: str) -> str:

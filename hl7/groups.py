@@ -3,9 +3,10 @@
 OML^O21, OML^O33 and OML^O35 (HL7 v2.5.1 4.4.6 to 4.4.12) may repeat PID, PV1, ORC, OBR and OBX inside PRIOR_RESULT.
 Their grammar alone is ambiguous: an ORC behind an OBR opens a new order or a prior result. What decides, in turn:
 a PID, PV1 or AL1 behind an OBR opens PRIOR_RESULT; ORC-1 `PR` says so (table 0119); OBR-25 holds a result status;
-behind a prior result, an ORC that asks for something and brings no results opens the next order.
+behind a prior result, an ORC that brings no results opens the next order.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -36,7 +37,11 @@ class Specimen:
 
 @dataclass(slots=True, kw_only=True)
 class OrderGroup:
-    """What one ORC governs. `opened_prior` tells that PID, PV1 or AL1 stood between this group and the last OBR."""
+    """What one ORC governs.
+
+    `opened_prior` tells that PID, PV1 or AL1 stood between this group and the last OBR; the sequences count the ORC
+    and OBR of the message from 1, as ERR-2 does.
+    """
 
     orc: Segment | None = None
     obr: Segment | None = None
@@ -46,6 +51,8 @@ class OrderGroup:
     specimens: list[Specimen] = field(default_factory=list)
     others: list[Segment] = field(default_factory=list)
     opened_prior: bool = False
+    orc_sequence: int = 0
+    obr_sequence: int = 0
 
     @property
     def control(self) -> str:
@@ -112,13 +119,15 @@ class _Walker:
         self._specimen_used = False
         self._prior_opens = False
         self._noted = ""
+        self._seen: Counter[str] = Counter()
 
     def take(self, segment: Segment) -> None:
         name = segment.name
+        self._seen[name] += 1
         if name == "ORC" or (name == "OBR" and (not self.groups or self._prior_opens or self._current.obr)):
             self._open(segment)
         elif name == "OBR":
-            self._current.obr = segment
+            self._current.obr, self._current.obr_sequence = segment, self._seen[name]
         elif name in {"PID", "PV1", "AL1"}:
             self._take_patient(segment)
         elif name == "SPM":
@@ -143,9 +152,9 @@ class _Walker:
     def _open(self, segment: Segment) -> None:
         group = OrderGroup(opened_prior=self._prior_opens)
         if segment.name == "ORC":
-            group.orc = segment
+            group.orc, group.orc_sequence = segment, self._seen["ORC"]
         else:
-            group.obr = segment
+            group.obr, group.obr_sequence = segment, self._seen["OBR"]
         if self.specimen_first and self._specimen is not None:
             group.specimens.append(self._specimen)
             self._specimen_used = True
@@ -206,7 +215,8 @@ def _is_prior_result(group: OrderGroup, *, in_prior: bool, first: bool, has_prio
     if not has_prior or (first and not in_prior):
         return False
     if in_prior:
-        return group.control not in REQUEST_CONTROLS or group.holds_results
+        unasked = group.control in ANSWER_CONTROLS or (not group.control and bool(group.observations))
+        return unasked or group.holds_results
     if group.orc is None:
         return group.holds_results
     return group.resulted or group.control == "RE"
@@ -215,5 +225,9 @@ def _is_prior_result(group: OrderGroup, *, in_prior: bool, first: bool, has_prio
 def _under_the_same_orc(order: OrderGroup, group: OrderGroup) -> OrderGroup:
     """A further OBR of the same ORC: it shares what it does not state itself."""
     return replace(
-        group, orc=order.orc, timing=group.timing or order.timing, specimens=group.specimens or order.specimens
+        group,
+        orc=order.orc,
+        orc_sequence=order.orc_sequence,
+        timing=group.timing or order.timing,
+        specimens=group.specimens or order.specimens,
     )

@@ -156,34 +156,34 @@ def _order_message(message: Message, fields: FieldOrder) -> OrderMessage:
     patient = read_patient(groups.patient, fields.patient_authority)
     return OrderMessage(
         header=message.header,
-        requests=tuple(
-            _request(number, group, groups.others, patient, fields) for number, group in enumerate(groups.orders, 1)
-        ),
+        requests=tuple(_request(group, groups.others, patient, fields) for group in groups.orders),
         prior_results=groups.prior_results,
         patient=groups.patient,
     )
 
 
-def _request(
-    number: int, group: OrderGroup, others: Sequence[Segment], patient: Patient, fields: FieldOrder
-) -> OrderRequest:
+def _request(group: OrderGroup, others: Sequence[Segment], patient: Patient, fields: FieldOrder) -> OrderRequest:
     control = group.control.upper()
     if not control:
-        raise ParseError("ORC-1 (order control) is required", code=101, location=f"ORC^{number}^1")
+        raise ParseError("ORC-1 (order control) is required", code=101, location=f"ORC^{group.orc_sequence}^1")
     if control not in ORDER_CONTROLS:
-        raise ParseError("ORC-1 is not in table 0119: send NW, CA, DC, XO ...", code=103, location=f"ORC^{number}^1")
+        raise ParseError(
+            "ORC-1 is not in table 0119: send NW, CA, DC, XO ...", code=103, location=f"ORC^{group.orc_sequence}^1"
+        )
     if group.obr is None and control in {"NW", "RO", "XO"}:
-        raise ParseError("OBR is required: an order names the test it asks for", code=101, location=f"OBR^{number}")
+        raise ParseError(
+            "OBR is required: an order names the test it asks for", code=101, location=f"OBR^{group.orc_sequence}"
+        )
     reading = _Reading([*group.segments(), *others])
     order = _order(reading, group, patient, fields)
     if not (order.placer_order_number or order.filler_order_number or order.accession_number):
         raise ParseError(
             "ORC-2 (placer order number) or ORC-3 is required: an order has a number",
             code=101,
-            location=f"ORC^{number}^2",
+            location=f"ORC^{group.orc_sequence}^2",
         )
     if control == "NW" and not order.test_code:
-        raise ParseError("OBR-4 (test asked for) is required", code=101, location=f"OBR^{number}^4")
+        raise ParseError("OBR-4 (test asked for) is required", code=101, location=f"OBR^{group.obr_sequence}^4")
     return OrderRequest(
         control=control,
         order=order,

@@ -38,7 +38,7 @@ def test_an_oml_is_answered_with_its_orders(message):
     assert answer[0] == ("MSH|^~\\&|MARROWNODE|LAB|LIS|HOSP|20261005090001+0000||ORL^O22^ORL_O22|ACK1|P|2.5.1")
     assert answer[1:] == [
         "MSA|AE|MSG-0003",
-        "ERR||ORC^3|204^Unknown key identifier^HL70357|E|||no such order: send its placer order number"
+        "ERR||ORC^2|204^Unknown key identifier^HL70357|E|||no such order: send its placer order number"
         "|no such order: send its placer order number",
         "PID|1||TEST-4711^^^HOSP^MR||DOE^JANE",
         "ORC|OK|PL-1001^LIS|BMA-77^MARROWNODE|GRP-1|SC",
@@ -126,6 +126,25 @@ def test_the_mode_the_sender_asks_for_is_used(message, accept_ack, application_a
 def test_a_sender_that_wants_no_answer_gets_none(message, application_ack):
     data = message("oml_o21_change").replace(b"|P|2.5.1", f"|P|2.5.1|||NE|{application_ack}".encode())
     assert accept(parse_order_message(data), [GRANTED], at=AT, control_id="A") == b""
+
+
+@pytest.mark.parametrize(
+    ("accept_ack", "application_ack", "msa"),
+    [("AL", "NE", "CE"), ("ER", "NE", "CE"), ("SU", "AL", "AE"), ("NE", "NE", "AE"), ("NE", "SU", "AE")],
+)
+def test_what_is_not_granted_is_answered_in_every_mode(message, accept_ack, application_ack, msa):
+    data = message("oml_o21_change").replace(b"|P|2.5.1", f"|P|2.5.1|||{accept_ack}|{application_ack}".encode())
+    answer = answered(data, UNKNOWN)
+    assert answer[1] == f"MSA|{msa}|MSG-0008"
+    assert answer[2].startswith("ERR||ORC^1|204")
+    assert valid(answer)
+
+
+def test_errors_count_the_segments_of_the_message(message):
+    data = message("oml_o21_prior_results").replace(b"ORC|NW|PL-1002", b"ORC|??|PL-1002")
+    with pytest.raises(ParseError) as caught:
+        parse_order_message(data)
+    assert caught.value.location == "ORC^4^1"  # two prior results stand before it
 
 
 def test_every_request_needs_its_outcome(message):
