@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
+from dicom_io.errors import PeerError
 from dicom_io.sender import Peer, send, stow
 from hl7 import mllp
 from hl7.messages import read_header
@@ -55,7 +56,7 @@ class Deliverer:
     def _send(self, row: Row[Any]) -> None:
         for pacs in self._settings.pacs:
             if pacs.name == row.destination:
-                self._to_pacs(pacs, self._files(row, objects.c.sop_instance_uid != ""))
+                self._to_pacs(pacs, self._files(row, objects.c.kind.in_(pacs.kinds)))
                 return
         for lis in self._settings.lis:
             if lis.name == row.destination:
@@ -65,13 +66,24 @@ class Deliverer:
         raise LookupError(msg)
 
     def _to_pacs(self, pacs: PacsSettings, files: Sequence[Path]) -> None:
+        """Give the archive every object, also those after one that it refuses."""
+        refusals: list[str] = []
+        for file in files:
+            try:
+                self._store(pacs, file)
+            except PeerError as exc:
+                if exc.retryable:
+                    raise
+                refusals.append(str(exc))
+        if refusals:
+            raise PeerError("; ".join(refusals), retryable=False)
+
+    def _store(self, pacs: PacsSettings, file: Path) -> None:
         timeout_s = self._settings.retry.delivery_timeout_s
-        if not files:
-            return
         if pacs.url is not None:
-            stow(pacs.url, files, timeout_s=timeout_s)
-            return
-        send(peer_of(pacs, self._settings), files, timeout_s=timeout_s)
+            stow(pacs.url, [file], timeout_s=timeout_s)
+        else:
+            send(peer_of(pacs, self._settings), [file], timeout_s=timeout_s)
 
     def _to_lis(self, lis: LisSettings, row: Row[Any], files: Sequence[Path]) -> None:
         for file in files:

@@ -130,7 +130,12 @@ def close_case(connection: Connection, case_id: str, revision: int) -> None:
         cases.move(connection, case_id, CaseState.HELD, case.hold_cause)
     else:
         names = ", ".join(row.destination for row in rows)
-        cases.move(connection, case_id, CaseState.REPORTED, f"delivered to {names}" if names else "no destination set")
+        cases.move(
+            connection,
+            case_id,
+            CaseState.REPORTED,
+            f"delivered to {names}" if names else "no destination is configured",
+        )
 
 
 def _state_after(attempt: Attempt, *, again: bool) -> str:

@@ -99,7 +99,7 @@ def _port(host: str, port: int) -> str:
 
 def _pacs(pacs: PacsSettings, settings: Settings) -> str:
     if pacs.url is not None:
-        answer = httpx.get(f"{pacs.url.rstrip('/')}/studies", params={"limit": 1}, timeout=_TIMEOUT_S)
+        answer = httpx.get(pacs.url, params={"limit": 1}, timeout=_TIMEOUT_S)
         answer.raise_for_status()
         return f"{pacs.url} answers"
     peer = peer_of(pacs, settings)

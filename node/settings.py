@@ -146,6 +146,7 @@ class PacsSettings(Section):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     calling_ae: AeTitle | None = None
     url: str | None = None
+    kinds: tuple[Literal["SEG", "SEGROI", "ANN", "SR", "SR3D"], ...] = ("SEG", "SEGROI", "ANN", "SR", "SR3D")
 
     @model_validator(mode="after")
     def _one_way(self) -> "PacsSettings":

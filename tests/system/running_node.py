@@ -61,6 +61,18 @@ class RunningNode:
         self.home.mkdir(parents=True, exist_ok=True)
         self.config.write_text("\n".join(lines) + "\n")
 
+    def add_pacs(self, name: str, ae_title: str, port: int, **keys: Any) -> None:
+        """Configure one more archive."""
+        table = {"name": name, "ae_title": ae_title, "host": "127.0.0.1", "port": port, **keys}
+        lines = ["[[pacs]]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+        with self.config.open("a") as file:
+            file.write("\n".join(lines) + "\n")
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `marrow-node` with this node's configuration."""
+        command = [sys.executable, "-m", "node", *arguments, "--config", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+
     def start(self) -> None:
         """Start the node and wait until its worker is ready."""
         announced = self.home / "run.json"
