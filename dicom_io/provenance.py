@@ -1,12 +1,13 @@
 """Who made a result object, when, and under which UIDs; the same report gives the same bytes."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 
-from pydicom import Dataset
+from pydicom import Dataset, config
 from pydicom.valuerep import DA, DT, TM
 
 from dicom_io.codes import MANUFACTURER, coding_schemes
@@ -82,9 +83,22 @@ def construct(
     -------
     The object; all its dates and times are those of `report.analysed_at`.
     """
-    number, description = _SERIES[kind]
     at = _clock(report.analysed_at, image)
-    ds = make(
+    # What the slide's writer wrote is kept as it is; a warning about it would quote it, patient and all, in the log.
+    with config.disable_value_validation(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The string .* is unlikely to represent", category=UserWarning)
+        ds = _make(make, report, kind, at, content)
+    if offset := image.get("TimezoneOffsetFromUTC"):
+        ds.TimezoneOffsetFromUTC = offset
+    _fix_times(ds, at)
+    return ds
+
+
+def _make(
+    make: Callable[..., Dataset], report: Report, kind: ResultKind, at: datetime, content: Mapping[str, object]
+) -> Dataset:
+    number, description = _SERIES[kind]
+    return make(
         series_instance_uid=result_uid(report, kind, "series"),
         series_number=number,
         series_description=f"{description}; synthetic" if report.slide.synthetic else description,
@@ -102,10 +116,6 @@ def construct(
         coding_schemes=coding_schemes(),
         **content,
     )
-    if offset := image.get("TimezoneOffsetFromUTC"):
-        ds.TimezoneOffsetFromUTC = offset
-    _fix_times(ds, at)
-    return ds
 
 
 def _clock(at: datetime, image: Dataset) -> datetime:

@@ -163,3 +163,17 @@ def test_values_that_are_no_dates_are_left_out(slide: list[Path], tmp_path: Path
     odd.save_as(tmp_path / "odd.dcm")
     ds = dcmread(write_results(build_no_result(), [tmp_path / "odd.dcm"], CODES, tmp_path)[0].path)
     assert (ds.PatientBirthDate, ds.PatientSex, ds.StudyDate) == ("", "", "20261005")
+
+
+@pytest.mark.filterwarnings("ignore:The value length:UserWarning")  # pydicom says so when the test writes it
+def test_a_patient_without_a_proper_name_is_kept_and_not_quoted(
+    slide: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ds = dcmread(slide[0])
+    ds.PatientName = "ANON17"
+    ds.add_new("PatientID", "LO", "X" * 70)
+    ds.save_as(tmp_path / "anonymous.dcm")
+    caplog.clear()
+    for item in write_results(build_report(), [tmp_path / "anonymous.dcm"], CODES, tmp_path):
+        assert dcmread(item.path).PatientName == "ANON17"
+    assert not caplog.records
