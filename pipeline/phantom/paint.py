@@ -15,6 +15,8 @@ from pipeline.phantom.stain import BLUE, HAEM, PURPLE, Dyes
 from pipeline.phantom.textures import Plane, mean_cover, sample
 
 _BATCH = 64
+_DISC_BATCH = 4096
+_EVEN = 0.94  # uneven stain passes more light than an even one of the same mean
 _RED_REACH = 4.8  # µm; the few red cells that are longer are painted apart
 _COVER = 0.9  # how much a nucleated cell hides of what lies beneath
 
@@ -229,8 +231,8 @@ def paint_red_discs(canvas: Canvas, rows: FloatArray, pallor: float) -> None:
     if not len(rows):
         return
     hollow = np.minimum(rows[:, 5] * pallor, 0.85)
-    discs = _splat(canvas, rows[:, 0], rows[:, 1], rows[:, 2])
-    _stack_red(canvas, discs.total(rows[:, 6] * (0.98 - 0.33 * hollow)))
+    amount = _EVEN * rows[:, 6] * (0.98 - 0.33 * hollow)
+    _stack_red(canvas, _splat(canvas, rows[:, 0], rows[:, 1], rows[:, 2], amount[:, None])[0])
 
 
 def _stack_red(canvas: Canvas, amount: Plane) -> None:
@@ -322,20 +324,17 @@ def paint_discs(canvas: Canvas, cells: Sequence[PlacedCell]) -> None:
     """Cells for coarse canvases: a disc of cytoplasm with a disc of nucleus, of the mean dye of each."""
     if not cells:
         return
-    looks = [cell.look for cell in cells]
-    radius = np.array([cell.radius for cell in cells])
-    ratio = np.array([0.5 * sum(look.ratio) for look in looks])
+    x, y, radius = np.array([(cell.x, cell.y, cell.radius) for cell in cells]).T
+    ratio = np.array([0.5 * sum(cell.look.ratio) for cell in cells])
     cytoplasm = np.array([_mean_cytoplasm(cell) for cell in cells])
-    nucleus = np.array([look.nucleus for look in looks])
-    x, y = np.array([cell.x for cell in cells]), np.array([cell.y for cell in cells])
-    outer = _splat(canvas, x, y, radius)
-    inner = _splat(canvas, x, y, radius * np.sqrt(ratio))
-    cover = outer.total(np.ones(len(cells)))
-    crowd = np.maximum(cover, 1.0)  # overlapping cells share the space
-    keep = 1.0 - np.float32(_COVER) * np.minimum(cover, 1.0)
+    nucleus = np.array([cell.look.nucleus for cell in cells])
+    outer = _splat(canvas, x, y, radius, np.column_stack([np.ones(len(cells)), cytoplasm]))
+    inner = _splat(canvas, x, y, radius * np.sqrt(ratio), nucleus - cytoplasm)
+    crowd = np.maximum(outer[0], 1.0)  # overlapping cells share the space
+    keep = 1.0 - np.float32(_COVER) * np.minimum(outer[0], 1.0)
     for dye in range(4):
         canvas.dye[dye] *= keep
-        canvas.dye[dye] += (outer.total(cytoplasm[:, dye]) + inner.total(nucleus[:, dye] - cytoplasm[:, dye])) / crowd
+        canvas.dye[dye] += np.float32(_EVEN) * (outer[1 + dye] + inner[dye]) / crowd
 
 
 def _mean_cytoplasm(cell: PlacedCell) -> FloatArray:
@@ -345,33 +344,22 @@ def _mean_cytoplasm(cell: PlacedCell) -> FloatArray:
     return total
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Splat:
-    """Soft discs on a pixel grid: flat pixel index and coverage of each, (N, k*k)."""
-
-    shape: tuple[int, int]
-    index: NDArray[np.int64]
-    share: NDArray[np.float32]
-
-    def total(self, weights: FloatArray) -> Plane:
-        """The sum of coverage times weight, by pixel."""
-        amounts = (self.share * weights[:, None].astype(np.float32)).ravel()
-        flat = np.bincount(self.index.ravel(), weights=amounts, minlength=self.shape[0] * self.shape[1] + 1)
-        return flat[:-1].reshape(self.shape).astype(np.float32)
-
-
-def _splat(canvas: Canvas, x: FloatArray, y: FloatArray, radius: FloatArray) -> _Splat:
+def _splat(canvas: Canvas, x: FloatArray, y: FloatArray, radius: FloatArray, weights: FloatArray) -> list[Plane]:
+    """Sums of soft discs: for each column of `weights` (N, K), a plane of coverage times weight."""
     height, width = canvas.dye.shape[1:]
     side = int(2 * (float(radius.max()) + canvas.mpp) / canvas.mpp) + 2
-    left = np.floor((x - canvas.x0) / canvas.mpp).astype(int) - side // 2
-    top = np.floor((y - canvas.y0) / canvas.mpp).astype(int) - side // 2
-    columns, rows = left[:, None, None] + np.arange(side), top[:, None, None] + np.arange(side)[:, None]
-    dx = (columns + 0.5) * canvas.mpp + canvas.x0 - x[:, None, None]
-    dy = (rows + 0.5) * canvas.mpp + canvas.y0 - y[:, None, None]
-    share = np.clip((radius[:, None, None] - np.sqrt(dx * dx + dy * dy)) / canvas.mpp + 0.5, 0.0, 1.0)
-    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    index = np.where(inside, rows * width + columns, height * width)
-    count = len(x)
-    return _Splat(
-        shape=(height, width), index=index.reshape(count, -1), share=share.astype(np.float32).reshape(count, -1)
-    )
+    totals = np.zeros((weights.shape[1], height * width + 1))
+    for start in range(0, len(x), _DISC_BATCH):
+        part = slice(start, start + _DISC_BATCH)
+        left = np.floor((x[part] - canvas.x0) / canvas.mpp).astype(int) - side // 2
+        top = np.floor((y[part] - canvas.y0) / canvas.mpp).astype(int) - side // 2
+        columns, rows = left[:, None, None] + np.arange(side), top[:, None, None] + np.arange(side)[:, None]
+        dx = (columns + 0.5) * canvas.mpp + canvas.x0 - x[part, None, None]
+        dy = (rows + 0.5) * canvas.mpp + canvas.y0 - y[part, None, None]
+        share = np.clip((radius[part, None, None] - np.sqrt(dx * dx + dy * dy)) / canvas.mpp + 0.5, 0.0, 1.0)
+        inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        index = np.where(inside, rows * width + columns, height * width).ravel()
+        for column, weight in enumerate(weights[part].T):
+            amounts = (share * weight[:, None, None]).ravel()
+            totals[column] += np.bincount(index, weights=amounts, minlength=height * width + 1)
+    return [total[:-1].reshape(height, width).astype(np.float32) for total in totals]

@@ -14,7 +14,7 @@ from pipeline.phantom.stain import optics
 from pipeline.phantom.truth import SlideTruth, survey
 
 _BLOCK = 1024
-_STRIP_PIXELS = 4_000_000
+_STRIP_PIXELS = 1_000_000
 
 
 class PhantomSlide:

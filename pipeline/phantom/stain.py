@@ -27,7 +27,8 @@ class Optics:
 
     `absorbance` is (4 dyes, 3 channels) in natural-log optical density per unit; `light` the empty slide's RGB and
     `exposure` the range of factors on it; `film` how much dried plasma stains; `pallor` how hollow the red cells look;
-    `relief` scales the contrast of chromatin.
+    `relief` scales the contrast of chromatin; `hue` is the range of factors on the purple dye's blue absorbance, from
+    violet to magenta.
     """
 
     absorbance: NDArray[np.float32]
@@ -36,6 +37,7 @@ class Optics:
     film: float
     pallor: float
     relief: float
+    hue: tuple[float, float]
     blur_um: float
     noise: float
     shading: float
@@ -55,6 +57,7 @@ _CENTRES = {
         film=1.0,
         pallor=0.55,
         relief=1.15,
+        hue=(0.85, 1.9),
         blur_um=0.15,
         noise=2.4,
         shading=0.03,
@@ -68,6 +71,7 @@ _CENTRES = {
         film=0.3,
         pallor=1.5,
         relief=1.7,
+        hue=(0.8, 1.25),
         blur_um=0.17,
         noise=1.4,
         shading=0.04,
@@ -84,6 +88,8 @@ def optics(spec: PhantomSpec) -> Optics:
     rng = generator(spec.seed, 101)
     dyes = base.absorbance if spec.fault != "h&e" else _HAEMATOXYLIN_EOSIN
     absorbance = dyes * rng.uniform(0.93, 1.07, (4, 3)) * rng.uniform(0.86, 1.14, (4, 1))
+    absorbance[PURPLE, 2] *= rng.uniform(*base.hue)
+    absorbance[HAEM] *= rng.uniform(0.85, 1.15, 3)
     light = base.light * rng.uniform(0.975, 1.025, 3) * rng.uniform(*base.exposure)
     if spec.fault == "overstained":
         absorbance = absorbance * 2.6
@@ -94,6 +100,7 @@ def optics(spec: PhantomSpec) -> Optics:
         film=base.film * rng.uniform(0.6, 1.5),
         pallor=base.pallor * rng.uniform(0.6, 1.2),
         relief=base.relief * rng.uniform(0.8, 1.2),
+        hue=base.hue,
         blur_um=base.blur_um + (2.2 if spec.fault == "blurred" else 0.0),
         noise=base.noise * rng.uniform(0.7, 1.3),
         shading=base.shading,
