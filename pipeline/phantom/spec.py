@@ -82,6 +82,8 @@ class PhantomSpec:
     fault: Fault = "none"
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"seed must be within 0..2^63, not {self.seed}")
         if min(self.size) < 1:
             raise ValueError(f"size must be positive, not {self.size}")
         if not 0.02 <= self.mpp <= 2.0:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.domain import CELL_CLASSES
+from pipeline.domain import CELL_CLASSES, Box
 from pipeline.phantom.slide import PhantomSlide
 from pipeline.phantom.spec import EVEN_MARROW, PhantomSpec
 from pipeline.phantom.truth import label_image, region_mask, write_truth
@@ -76,8 +76,16 @@ def test_the_written_truth_says_synthetic(slide: PhantomSlide, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("mpp", 9.0), ("size", (0, 5)), ("centre", "c"), ("composition", {"zebra": 1.0}), ("density", 0.0)],
+    [("mpp", 9.0), ("seed", -1), ("size", (0, 5)), ("centre", "c"), ("composition", {"zebra": 1.0}), ("density", 0.0)],
 )
 def test_a_spec_out_of_range_names_its_field(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
-        PhantomSpec(seed=1, **{field: value})  # type: ignore[arg-type]
+        PhantomSpec(**{"seed": 1, field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("size", "mpp"), [((300, 200), 0.25), ((1, 1), 0.1), ((100, 600), 1.5), ((700, 900), 0.05)])
+def test_any_size_and_resolution_can_be_made(size: tuple[int, int], mpp: float) -> None:
+    slide = PhantomSlide(PhantomSpec(seed=1, size=size, mpp=mpp))
+    corner = Box(x0=0, y0=0, x1=min(size[0], 64), y1=min(size[1], 64))
+    assert slide.read(corner, mpp).shape == (corner.y1, corner.x1, 3)
+    assert len(slide.truth.cells) == sum(count for _, count in slide.truth.counts)
