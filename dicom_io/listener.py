@@ -112,9 +112,9 @@ class DicomListener:
         self._ae.shutdown()
 
     def _handle_store(self, event: Event) -> int | Dataset:
-        spooled = spool_of(event)
         calling_ae = str(event.assoc.requestor.ae_title)
         try:
+            spooled = spool_of(event)
             header = self._store.keep(spooled.finish(), sha256=spooled.sha256)
             self._on_instance(header, calling_ae)
         except Exception as exc:  # the peer must be answered, whatever went wrong

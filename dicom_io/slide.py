@@ -68,16 +68,15 @@ class DicomSlide:
         SlideError
             Not one whole slide that can be read; names attribute, file and remedy.
         """
-        files = sorted({file for path in paths for file in (path.rglob("*") if path.is_dir() else (path,))})
+        files = sorted({file for path in paths for file in (_visible_files(path) if path.is_dir() else (path,))})
         headers, skipped = [], []
         for file in files:
-            if not file.is_dir():
-                try:
-                    headers.append(parse_header(file))
-                except InstanceRejected as exc:
-                    skipped.append(str(exc))
-                except FileNotFoundError as exc:
-                    raise SlideError(f"{file}: no such file; give a slide's DICOM files or their folder") from exc
+            try:
+                headers.append(parse_header(file))
+            except InstanceRejected as exc:
+                skipped.append(str(exc))
+            except FileNotFoundError as exc:
+                raise SlideError(f"{file}: no such file; give a slide's DICOM files or their folder") from exc
         if not headers:
             reason = "; ".join(skipped[:3]) or "the folder is empty"
             raise SlideError(f"no DICOM file to read ({reason}); give the folder of a slide's DICOM files")
@@ -181,6 +180,15 @@ class DicomSlide:
     def _scales(self, level: Level) -> tuple[float, float]:
         """Level-0 pixels per pixel of `level`, across and down."""
         return _scale(self.size[0], level.size[0]), _scale(self.size[1], level.size[1])
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    """Files in `folder` and below it, without hidden ones: spools, indexes."""
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
 
 
 def slide_digest(headers: Sequence[InstanceHeader]) -> str:

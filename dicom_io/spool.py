@@ -17,6 +17,7 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 
 from dicom_io.errors import InstanceRejected
+from dicom_io.scan import CANNOT_UNDERSTAND
 from dicom_io.store import OUT_OF_RESOURCES, FileStore
 
 _CHECK_SPACE_EVERY = 64 << 20
@@ -128,9 +129,16 @@ def receive_into_spool(ae: AE, store: FileStore) -> None:
 
 
 def spool_of(event: Event) -> SpoolFile:
-    """The file a C-STORE request came into; from now on its keeping is the handler's task."""
+    """The file a C-STORE request came into; from now on its keeping is the handler's task.
+
+    Raises
+    ------
+    InstanceRejected
+        0xC000 when the request came without a data set.
+    """
     spooled = event.request._dataset_file
-    assert isinstance(spooled, SpoolFile)
+    if not isinstance(spooled, SpoolFile):
+        raise InstanceRejected(CANNOT_UNDERSTAND, "a C-STORE request without a data set")
     with _lock:
         _unfinished.get(event.assoc, set()).discard(spooled)
     return spooled

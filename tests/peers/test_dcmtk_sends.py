@@ -1,8 +1,6 @@
 """dcmtk sends to this node's listener: what is accepted, what is refused, and with which answer."""
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,10 +10,6 @@ from pydicom.uid import UID
 
 from dicom_io.scan import dataset_digest
 from tests.receiver import receiving
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("storescu") is None and not os.environ.get("CI"), reason="dcmtk is absent: apt-get install dcmtk"
-)
 
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from pynetdicom import AE, build_context
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.sop_class import VLWholeSlideMicroscopyImageStorage
 
 from dicom_io.errors import PeerError
@@ -147,6 +148,23 @@ def test_noise_on_the_port_does_not_stop_the_listener(tmp_path, noise):
         with socket.create_connection(("127.0.0.1", receiver.listener.port), timeout=10) as connection:
             connection.sendall(noise)
         echo(receiver.peer)
+
+
+def test_a_request_without_a_data_set_is_refused(tmp_path):
+    with receiving(tmp_path / "store") as receiver:
+        ae = AE("ODD")
+        contexts = [build_context(VLWholeSlideMicroscopyImageStorage)]
+        assoc = ae.associate("127.0.0.1", receiver.listener.port, contexts)
+        request = C_STORE()
+        request.MessageID, request.Priority = 1, 2
+        request.AffectedSOPClassUID = VLWholeSlideMicroscopyImageStorage
+        request.AffectedSOPInstanceUID = "2.25.1"
+        assoc._reactor_checkpoint.clear()
+        assoc.dimse.send_msg(request, assoc.accepted_contexts[0].context_id)
+        _, answer = assoc.dimse.get_msg(block=True)
+        assoc._reactor_checkpoint.set()
+        assert answer.Status == 0xC000
+        assoc.release()
 
 
 def test_no_more_associations_than_allowed(tmp_path):

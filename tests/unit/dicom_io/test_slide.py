@@ -359,6 +359,8 @@ def test_labels_and_other_objects_beside_the_slide_are_not_read(tmp_path, base, 
         SharedFunctionalGroupsSequence=spaced(0.02, 0.02),
     )
     (tmp_path / "README.txt").write_text("not a slide")
+    (tmp_path / ".spool").mkdir()
+    (tmp_path / ".spool" / "half.dcm").write_bytes(base.read_bytes()[:999])
     opened = []
     original = Path.open
 
@@ -368,7 +370,9 @@ def test_labels_and_other_objects_beside_the_slide_are_not_read(tmp_path, base, 
 
     with DicomSlide.open([tmp_path]) as slide:
         assert slide.base_path == base
-        assert any("README.txt is not a DICOM file" in warning for warning in slide.warnings)
+        assert [warning for warning in slide.warnings if "passed over" in warning] == [
+            "passed over: README.txt is not a DICOM file (PS3.10)"
+        ]
         monkeypatch.setattr(Path, "open", watched)
         slide.read(WHOLE, 0.4)
         _ = slide.info
