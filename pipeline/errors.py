@@ -5,6 +5,7 @@ PipelineError
 ├── ImageError           an image or annotation cannot be used
 ├── NoCountableRegion    the slide cannot be counted: the message is the reason a person reads
 ├── TooFewCells          nothing countable was found in the region
+├── TrainingError        training data or a run's folder cannot be used; nothing was trained
 └── OutOfMemory          the device's memory was exhausted
 """
 
@@ -31,3 +32,7 @@ class TooFewCells(PipelineError):
 
 class OutOfMemory(PipelineError):
     """The device's memory was exhausted."""
+
+
+class TrainingError(PipelineError):
+    """Training data or a run's folder cannot be used; the message names the file and the remedy."""

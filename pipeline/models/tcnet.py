@@ -1,0 +1,80 @@
+"""TCNet: is a tile countable? A small residual CNN with deep supervision by a texture and a contour branch.
+
+Our own design on the published idea (Zhou et al. 2025, stage 2). The texture branch pools the second moments of an
+early feature map without regard to place, so it can only judge by texture; the contour branch must predict where the
+outlines of objects lie and judges by that map. Both are trained on the label too, and their logits join the main one.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.models.texture_unet import texture
+
+
+class TCNet(nn.Module):
+    """(B, 3, 224, 224) in [0, 1] → logits of the joint decision and of the two branches, and the contour map."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(8, width, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        self.early = nn.Sequential(Residual(width, width, 2), Residual(width, 2 * width, 1))  # 56 x 56
+        self.middle = Residual(2 * width, 3 * width, 2)  # 28 x 28
+        self.late = nn.Sequential(Residual(3 * width, 4 * width, 2), Residual(4 * width, 4 * width, 1))  # 14 x 14
+        self.texture = nn.Sequential(nn.Conv2d(2 * width, 16, 1), nn.ReLU())
+        self.texture_head = nn.Linear(16 * 16, 1)
+        self.contour = nn.Conv2d(2 * width, 1, 3, padding=1)
+        self.contour_head = nn.Sequential(
+            nn.Conv2d(1, 16, 5, stride=4, padding=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 1)
+        )
+        self.head = nn.Linear(4 * width + 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,) logits: positive means countable."""
+        return self.branches(x)[0]
+
+    def branches(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(B,) joint, texture and contour logits, and the (B, 1, 56, 56) contour map."""
+        early = self.early(self.stem(torch.cat([(x - 0.5) / 0.5, texture(x)], dim=1)))
+        flat = self.texture(early).flatten(2)  # (B, 16, 56*56)
+        moments = flat @ flat.transpose(1, 2) / flat.shape[2]  # (B, 16, 16)
+        by_texture = self.texture_head(moments.flatten(1))
+        outlines = self.contour(early)
+        by_contour = self.contour_head(outlines.sigmoid())
+        pooled = self.late(self.middle(early)).mean((2, 3))
+        joint = self.head(torch.cat([pooled, by_texture.detach(), by_contour.detach()], dim=1))
+        return joint[:, 0], by_texture[:, 0], by_contour[:, 0], outlines
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions with a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        same = stride == 1 and inputs == outputs
+        self.short = (
+            nn.Identity()
+            if same
+            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.body(x) + self.short(x))
+
+
+def contour_target(x: Tensor) -> Tensor:
+    """What the contour branch should draw: strong edges of optical density, (B, 1, H/4, W/4) in [0, 1]."""
+    density = -torch.log(x.clamp(0.02, 1.0)).mean(1, keepdim=True)
+    padded = functional.pad(density, (1, 1, 1, 1), mode="reflect")
+    dx = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
+    dy = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
+    return functional.max_pool2d((dx**2 + dy**2).sqrt(), 4).clamp(0, 1)

@@ -1,0 +1,134 @@
+"""Augmentation of cell crops on whole batches: geometry, stain, focus, noise.
+
+Staining differs between centres more than shape does, so colour is changed hard: optical density is scaled and
+shifted per channel, hue and saturation are turned, and the colour statistics of other crops of the batch are borrowed
+(Reinhard et al. 2001), which takes away the cue of the data set a crop came from.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """Strengths; 0 switches one off."""
+
+    scale: float = 0.2
+    shift: float = 0.06
+    stain: float = 0.12
+    hue: float = 0.35
+    saturation: float = 0.35
+    brightness: float = 0.12
+    borrow: float = 0.3
+    blur: float = 0.25
+    noise: float = 0.03
+
+
+def augment(images: Tensor, size: int, strength: Augmentation, generator: torch.Generator) -> Tensor:
+    """Random views.
+
+    Parameters
+    ----------
+    images
+        (B, 3, H, W) in [0, 1], larger than `size`, the cell in the middle.
+
+    Returns
+    -------
+    (B, 3, size, size) in [0, 1].
+
+    """
+    views = _geometry(images, size, strength, generator)
+    return _noise(
+        _blur(recolour(_borrow(views, strength, generator), strength, generator), strength, generator),
+        strength,
+        generator,
+    )
+
+
+def centre(images: Tensor, size: int) -> Tensor:
+    """The middle (B, C, size, size) of (B, C, H, W)."""
+    top, left = (images.shape[2] - size) // 2, (images.shape[3] - size) // 2
+    return images[:, :, top : top + size, left : left + size]
+
+
+def _uniform(count: int, spread: float, generator: torch.Generator) -> Tensor:
+    return (torch.rand(count, generator=generator) * 2 - 1) * spread
+
+
+def _geometry(images: Tensor, size: int, strength: Augmentation, generator: torch.Generator) -> Tensor:
+    count, _, height, width = images.shape
+    angle = _uniform(count, math.pi, generator)
+    zoom = torch.exp(_uniform(count, strength.scale, generator)) * size / torch.tensor(float(min(height, width)))
+    flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    matrix = torch.zeros(count, 2, 3)
+    matrix[:, 0, 0], matrix[:, 0, 1] = torch.cos(angle) * zoom * flip, -torch.sin(angle) * zoom
+    matrix[:, 1, 0], matrix[:, 1, 1] = torch.sin(angle) * zoom * flip, torch.cos(angle) * zoom
+    matrix[:, 0, 2], matrix[:, 1, 2] = (_uniform(count, strength.shift, generator) for _ in range(2))
+    grid = functional.affine_grid(matrix, [count, 3, size, size], align_corners=False)
+    return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def _borrow(images: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
+    count = images.shape[0]
+    density = -torch.log(images.clamp(0.02, 1.0))
+    mean, std = density.mean((2, 3), keepdim=True), density.std((2, 3), keepdim=True) + 1e-3
+    other = torch.randperm(count, generator=generator)
+    weight = torch.where(
+        torch.rand(count, generator=generator) < strength.borrow, torch.rand(count, generator=generator), 0.0
+    )
+    weight = weight.view(-1, 1, 1, 1)
+    target_mean = mean + weight * (mean[other] - mean)
+    target_std = std + weight * (std[other] - std)
+    return torch.exp(-((density - mean) / std * target_std + target_mean)).clamp(0, 1)
+
+
+def recolour(images: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
+    """Another stain, brightness, saturation and hue for each of (B, 3, H, W) in [0, 1]."""
+    count = images.shape[0]
+    density = -torch.log(images.clamp(0.02, 1.0))
+    density = density * torch.exp(_uniform(count * 3, strength.stain, generator)).view(count, 3, 1, 1)
+    density = density * torch.exp(_uniform(count, 2 * strength.stain, generator)).view(count, 1, 1, 1)
+    density = density + _uniform(count, strength.brightness, generator).view(count, 1, 1, 1)
+    images = torch.exp(-density)
+    grey = images.mean(1, keepdim=True)
+    images = grey + (images - grey) * torch.exp(_uniform(count, strength.saturation, generator)).view(count, 1, 1, 1)
+    turn = hue_rotation(_uniform(count, strength.hue, generator))
+    return torch.einsum("bij,bjhw->bihw", turn, images).clamp(0, 1)
+
+
+def hue_rotation(angle: Tensor) -> Tensor:
+    """(B,) radians → (B, 3, 3) rotations of RGB about the grey axis (Rodrigues)."""
+    k = 1 / math.sqrt(3.0)
+    cross = torch.tensor([[0.0, -k, k], [k, 0.0, -k], [-k, k, 0.0]])
+    sine, cosine = torch.sin(angle).view(-1, 1, 1), torch.cos(angle).view(-1, 1, 1)
+    return cosine * torch.eye(3) + sine * cross + (1 - cosine) * torch.full((3, 3), 1 / 3.0)
+
+
+def _blur(images: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
+    chosen = torch.rand(images.shape[0], generator=generator) < strength.blur
+    if not chosen.any():
+        return images
+    sigma = 0.4 + 1.2 * torch.rand(1, generator=generator).item()
+    blurred = gaussian_blur(images[chosen], sigma)
+    images = images.clone()
+    images[chosen] = blurred
+    return images
+
+
+def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
+    """(B, 3, H, W) blurred by `sigma` pixels, edges reflected."""
+    reach = max(1, math.ceil(3 * sigma))
+    x = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    line = torch.exp(-(x**2) / (2 * sigma**2))
+    line = (line / line.sum()).expand(3, 1, -1)
+    images = functional.conv2d(functional.pad(images, (reach, reach, 0, 0), mode="reflect"), line[:, :, None], groups=3)
+    return functional.conv2d(functional.pad(images, (0, 0, reach, reach), mode="reflect"), line[..., None], groups=3)
+
+
+def _noise(images: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
+    level = torch.rand(images.shape[0], generator=generator).view(-1, 1, 1, 1) * strength.noise
+    return (images + torch.randn(images.shape, generator=generator) * level).clamp(0, 1)

@@ -1,0 +1,144 @@
+"""Cell crops from a folder per class, at one scale, as arrays in memory.
+
+A crop is stored 27 µm wide (160 px), wider than the 21.6 µm (128 px) the classifier sees, so that turning and shifting
+do not run out of picture; smaller originals are continued by reflection.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.domain import CELL_CLASSES, RgbImage
+from pipeline.errors import TrainingError
+from pipeline.image import read_image
+from pipeline.training.labels import Split, classes_of, split_of
+
+CROP_MPP = 21.6 / 128
+CROP_SIDE = 128
+STORED_SIDE = 160
+IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellFolder:
+    """A folder with one sub-folder per class (our names or MLL codes); `mpp` of its images."""
+
+    root: Path
+    mpp: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Crops:
+    """Cells ready to train on.
+
+    `images` (N, 160, 160, 3) uint8; `allowed` (N, 22) bool, the classes each may be; `names`, `codes` and `sources`
+    of length N say the file, the folder and the data set of each.
+    """
+
+    images: NDArray[np.uint8]
+    allowed: NDArray[np.bool_]
+    names: tuple[str, ...]
+    codes: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def tensor(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        """(B, 3, 160, 160) float32 in [0, 1]."""
+        return torch.from_numpy(self.images[np.asarray(indices)]).permute(0, 3, 1, 2).float() / 255
+
+    def subset(self, keep: NDArray[np.bool_]) -> "Crops":
+        """Those where `keep` (N,) is true."""
+        chosen = np.flatnonzero(keep)
+        return Crops(
+            images=self.images[chosen],
+            allowed=self.allowed[chosen],
+            names=tuple(self.names[i] for i in chosen),
+            codes=tuple(self.codes[i] for i in chosen),
+            sources=tuple(self.sources[i] for i in chosen),
+        )
+
+    def part(self, split: Split) -> "Crops":
+        """The crops whose file name falls into the split."""
+        return self.subset(np.array([split_of(name) == split for name in self.names], dtype=bool))
+
+
+def standard_crop(image: RgbImage, mpp: float, side: int = STORED_SIDE) -> RgbImage:
+    """The middle of an image at CROP_MPP, (side, side, 3); what lies beyond its edge is reflected."""
+    factor = mpp / CROP_MPP
+    height, width = (max(1, round(n * factor)) for n in image.shape[:2])
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    scaled = cv2.resize(image, (width, height), interpolation=method)
+    pad_y, pad_x = max(0, side - height), max(0, side - width)
+    edges = (pad_y // 2, pad_y - pad_y // 2, pad_x // 2, pad_x - pad_x // 2)
+    scaled = cv2.copyMakeBorder(
+        scaled, *edges, cv2.BORDER_REFLECT_101 if min(height, width) > 1 else cv2.BORDER_REPLICATE
+    )
+    top, left = (scaled.shape[0] - side) // 2, (scaled.shape[1] - side) // 2
+    return np.ascontiguousarray(scaled[top : top + side, left : left + side])
+
+
+def load_cells(folders: Sequence[CellFolder]) -> Crops:
+    """Read every class folder.
+
+    Raises
+    ------
+    TrainingError
+        A folder is absent or empty, has an unknown class name, or fewer than two classes are found in all.
+
+    """
+    parts = [_load_folder(folder) for folder in folders]
+    crops = join(parts)
+    if len({tuple(row) for row in crops.allowed.tolist()}) < 2:
+        raise TrainingError(
+            f"{', '.join(str(f.root) for f in folders)}: cells of one class only; give at least two classes"
+        )
+    return crops
+
+
+def join(parts: Sequence[Crops]) -> Crops:
+    """All crops of the parts, in order."""
+    return Crops(
+        images=np.concatenate([part.images for part in parts]),
+        allowed=np.concatenate([part.allowed for part in parts]),
+        names=tuple(name for part in parts for name in part.names),
+        codes=tuple(code for part in parts for code in part.codes),
+        sources=tuple(source for part in parts for source in part.sources),
+    )
+
+
+def allowed_row(classes: Sequence[str]) -> NDArray[np.bool_]:
+    """(22,) true at each class named."""
+    return np.array([name in classes for name in CELL_CLASSES], dtype=bool)
+
+
+def _load_folder(folder: CellFolder) -> Crops:
+    if not folder.root.is_dir():
+        raise TrainingError(f"{folder.root}: no such folder; give a folder with one sub-folder of images per class")
+    images, allowed, names, codes = [], [], [], []
+    for sub in sorted(path for path in folder.root.iterdir() if path.is_dir()):
+        classes = classes_of(sub.name)
+        if not classes:
+            known = "one of our 22 class names or an MLL code such as BLA"
+            raise TrainingError(f"{sub}: unknown class name '{sub.name}'; rename the folder to {known}")
+        for path in sorted(path for path in sub.iterdir() if path.suffix.lower() in IMAGE_ENDINGS):
+            images.append(standard_crop(read_image(path), folder.mpp))
+            allowed.append(allowed_row(classes))
+            names.append(path.name)
+            codes.append(sub.name)
+    if not images:
+        raise TrainingError(f"{folder.root}: no images found; give one sub-folder of PNG or JPEG crops per class")
+    return Crops(
+        images=np.stack(images),
+        allowed=np.stack(allowed),
+        names=tuple(names),
+        codes=tuple(codes),
+        sources=(folder.root.name,) * len(names),
+    )

@@ -1,0 +1,224 @@
+"""The training loop of every stage: seeded, resumable after a kill, with curves as CSV and PNG.
+
+After each epoch `checkpoint.pt` holds the model, its exponential moving average, the optimiser and the history;
+a run started again in the same folder continues there. Batches depend on (seed, epoch) only, so an interrupted run
+and an uninterrupted one see the same data.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import OutOfMemory, TrainingError
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+Batch = tuple[Tensor, ...]
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """How long and how fast. The rate rises linearly for `warmup` of the steps, then falls as a cosine to 1 %."""
+
+    epochs: int
+    learning_rate: float
+    batch: int
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    ema: float = 0.0
+    seed: int = 1
+    threads: int = 2
+
+
+def quiet(_fraction: float, _message: str) -> None:
+    """A `Progress` that says nothing."""
+
+
+def fit(
+    model: nn.Module,
+    groups: Iterable[Mapping[str, Any]],
+    batches: Callable[[int], Iterable[Batch]],
+    steps: int,
+    loss_of: Callable[[Batch], Tensor],
+    schedule: Schedule,
+    folder: Path,
+    config: Mapping[str, Any],
+    *,
+    validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    progress: Progress = quiet,
+) -> nn.Module:
+    """Train in place and return the weights to ship: the moving average where `schedule.ema` asks for one.
+
+    Parameters
+    ----------
+    groups
+        Parameter groups of AdamW; `scale` in a group multiplies its learning rate.
+    batches
+        epoch → its batches, a function of (schedule.seed, epoch).
+    steps
+        Batches per epoch.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds a run of another config.
+    OutOfMemory
+        The batch does not fit.
+
+    """
+    settings = {**config, "schedule": asdict(schedule)}
+    checkpoint = _claim(folder, settings)
+    torch.set_num_threads(schedule.threads)
+    parts = [dict(group) for group in groups]
+    scales = [part.pop("scale", 1.0) for part in parts]
+    optimiser = torch.optim.AdamW(parts, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    average = _Average(model, schedule.ema) if schedule.ema else None
+    history: list[dict[str, float]] = []
+    if checkpoint is not None:
+        history = _restore(checkpoint, model, average, optimiser)
+    total = schedule.epochs * steps
+    for epoch in range(len(history), schedule.epochs):
+        torch.manual_seed(schedule.seed * 10_000 + epoch)
+        model.train()
+        sum_loss, seen = 0.0, 0
+        for batch in batches(epoch):
+            rate = schedule.learning_rate * _rate(epoch * steps + seen, total, schedule.warmup)
+            for group, scale in zip(optimiser.param_groups, scales, strict=True):
+                group["lr"] = rate * scale
+            sum_loss += _step(model, batch, loss_of, optimiser)
+            if average is not None:
+                average.update(model)
+            seen += 1
+            progress((epoch * steps + seen) / total, f"epoch {epoch + 1}/{schedule.epochs} loss {sum_loss / seen:.4f}")
+        row = {"epoch": epoch + 1.0, "loss": sum_loss / max(1, seen)}
+        if validate is not None:
+            model.eval()
+            row |= _with_average(model, average, validate)
+        history.append(row)
+        _save(folder, model, average, optimiser, history)
+    if average is not None:
+        average.copy_to(model)
+    return model.eval()
+
+
+class _Average:
+    """Exponential moving average of floating-point state, ramped up over the first steps."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay, self.steps = decay, 0
+        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    def update(self, model: nn.Module) -> None:
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for name, value in model.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.state[name].mul_(decay).add_(value.detach(), alpha=1 - decay)
+            else:
+                self.state[name].copy_(value)
+
+    def copy_to(self, model: nn.Module) -> None:
+        model.load_state_dict(self.state)
+
+
+def _with_average(
+    model: nn.Module, average: _Average | None, validate: Callable[[nn.Module], Mapping[str, float]]
+) -> dict[str, float]:
+    if average is None:
+        return dict(validate(model))
+    own = {name: value.clone() for name, value in model.state_dict().items()}
+    average.copy_to(model)
+    try:
+        return dict(validate(model))
+    finally:
+        model.load_state_dict(own)
+
+
+def _step(
+    model: nn.Module, batch: Batch, loss_of: Callable[[Batch], Tensor], optimiser: torch.optim.Optimizer
+) -> float:
+    try:
+        loss = loss_of(batch)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+    except torch.cuda.OutOfMemoryError as exc:
+        raise OutOfMemory("the batch does not fit into the device's memory; give a smaller batch") from exc
+    nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
+    optimiser.step()
+    return float(loss.detach())
+
+
+def _rate(step: int, total: int, warmup: float) -> float:
+    rise = max(1, int(total * warmup))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise))))
+
+
+def _claim(folder: Path, settings: Mapping[str, Any]) -> Path | None:
+    """The checkpoint to continue from, or None for a new run; writes `config.json`."""
+    text = json.dumps(settings, indent=2, sort_keys=True, default=str)
+    config, checkpoint = folder / "config.json", folder / "checkpoint.pt"
+    folder.mkdir(parents=True, exist_ok=True)
+    if checkpoint.exists() and config.exists():
+        old, new = json.loads(config.read_text()), json.loads(text)
+        changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+        if changed:
+            names = ", ".join(changed)
+            raise TrainingError(f"{folder}: holds a run with another {names}; use its config.json or give a new folder")
+        return checkpoint
+    config.write_text(text + "\n")
+    return None
+
+
+def _restore(
+    checkpoint: Path, model: nn.Module, average: _Average | None, optimiser: torch.optim.Optimizer
+) -> list[dict[str, float]]:
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    if average is not None:
+        average.state, average.steps = state["average"], state["average_steps"]
+    history: list[dict[str, float]] = state["history"]
+    return history
+
+
+def _save(
+    folder: Path,
+    model: nn.Module,
+    average: _Average | None,
+    optimiser: torch.optim.Optimizer,
+    history: list[dict[str, float]],
+) -> None:
+    state: dict[str, Any] = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "history": history}
+    if average is not None:
+        state |= {"average": average.state, "average_steps": average.steps}
+    part = folder / "checkpoint.pt.part"
+    torch.save(state, part)
+    part.replace(folder / "checkpoint.pt")
+    with (folder / "curves.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]))
+        writer.writeheader()
+        writer.writerows(history)
+    _plot(folder / "curves.png", history)
+
+
+def _plot(path: Path, history: list[dict[str, float]]) -> None:
+    names = [name for name in history[0] if name != "epoch"]
+    figure, axes = pyplot.subplots(1, len(names), figsize=(4 * len(names), 3), squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        axis.plot([row["epoch"] for row in history], [row[name] for row in history], marker=".")
+        axis.set(xlabel="epoch", title=name)
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
