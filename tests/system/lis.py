@@ -13,7 +13,7 @@ from hl7.acks import accept, short_control_id
 from hl7.messages import read_header
 from hl7.mllp import MllpServer, send
 from hl7.placer import encode_order
-from pipeline.domain import EntityId, Order, Priority
+from pipeline.domain import EntityId, Order, Patient, Priority
 from tests.system.scans import Scan
 
 ORDERED_AT = datetime(2026, 1, 2, 4, 0, tzinfo=UTC)
@@ -62,10 +62,10 @@ class Lis:
         return {read_header(message).control_id for message in self.received}
 
 
-def order_for(scan: Scan, priority: Priority = Priority.ROUTINE) -> Order:
+def order_for(scan: Scan, priority: Priority = Priority.ROUTINE, patient: Patient | None = None) -> Order:
     """The order that names a scan by its accession number and container."""
     return Order(
-        patient=scan.patient,
+        patient=patient or scan.patient,
         placer_order_number=EntityId(value=f"PL-{scan.accession}", namespace="LIS"),
         accession_number=scan.accession,
         container_ids=(scan.container,),

@@ -1,0 +1,126 @@
+"""What cannot be counted, matched or completed is held with its cause, and the LIS is told when there is no result."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hl7.messages import read_message
+from node.views import CaseState
+from tests.system.lis import Lis, order_for, place
+from tests.system.orthanc import Orthanc
+from tests.system.running_node import RunningNode
+from tests.system.scans import Scan, dcmsend
+
+ENDED = (CaseState.REPORTED, CaseState.HELD, CaseState.FAILED)
+NO_ORDER_NEEDED = {"intake": {"require_order": False, "order_timeout_s": 0.5}}
+
+
+@pytest.mark.shared
+def test_skin_slide_is_held_and_reported_as_no_result(
+    node: RunningNode, orthanc: Orthanc, lis: Lis, shared: Path
+) -> None:
+    """CMU-1 is skin: no countable region. Silence is not a result: SR and ORU (X) go out, then a person must look."""
+    sections = {**NO_ORDER_NEEDED, "analysis": {"roi": "auto", "tiles": "auto", "check_quality": True}}
+    node.configure(orthanc=orthanc, lis=lis, sections=sections)
+    node.start()
+    dcmsend(node.ports["dicom"], tuple(sorted((shared / "slides" / "cmu-1-small-region").iterdir())))
+    view = node.wait_for_state("", *ENDED)
+    assert view.row.state is CaseState.HELD, view.events
+    assert view.row.cause.startswith("not countable: ")
+    assert [tags["Modality"] for tags in orthanc.results()] == ["SR"]
+    (message,) = lis.received
+    segments = read_message(message).segments
+    assert {segment.value(11) for segment in segments if segment.name == "OBX"} == {"X"}
+    assert {segment.value(25) for segment in segments if segment.name == "OBR"} == {"X"}
+    accepted = node.command("cases", "accept", view.row.case_id, "--reason", "skin, sent by mistake")
+    assert accepted.returncode == 0, accepted.stderr
+    node.wait_for_state("", CaseState.REPORTED)
+
+
+def test_too_few_cells_are_delivered_and_held(node: RunningNode, lis: Lis, scan: Callable[[str], Scan]) -> None:
+    node.configure(lis=lis, sections={"analysis": {"minimum_cells": 100_000}})
+    node.start()
+    place(node.ports["hl7"], order_for(scan("H-1")))
+    dcmsend(node.ports["dicom"], scan("H-1").paths)
+    view = node.wait_for_state("H-1", *ENDED)
+    assert view.row.state is CaseState.HELD
+    assert "100000 are wanted" in view.row.cause
+    assert any("100000 are wanted" in alert for alert in view.row.alerts)
+    (message,) = lis.received
+    assert b"100000 are wanted" in message
+
+
+def test_other_patient_is_held_and_nothing_is_sent(node: RunningNode, lis: Lis, scan: Callable[[str], Scan]) -> None:
+    node.configure(lis=lis)
+    node.start()
+    slide = scan("H-2")
+    order = order_for(slide, patient=scan("H-3").patient)
+    place(node.ports["hl7"], order)
+    dcmsend(node.ports["dicom"], slide.paths)
+    view = node.wait_for_state("H-2", CaseState.HELD)
+    assert "PatientID (0010,0020)" in view.row.cause
+    assert slide.patient.patient_id not in view.row.cause
+    assert slide.patient.patient_id not in node.log()
+    assert lis.received == []
+
+
+def test_incomplete_slide_is_held_until_the_rest_comes(
+    node: RunningNode, lis: Lis, scan: Callable[[str], Scan]
+) -> None:
+    node.configure(lis=lis)
+    node.start()
+    slide = scan("H-4")
+    place(node.ports["hl7"], order_for(slide))
+    dcmsend(node.ports["dicom"], slide.paths[1:])
+    view = node.wait_for_state("H-4", CaseState.HELD)
+    assert "not complete" in view.row.cause
+    dcmsend(node.ports["dicom"], slide.paths[:1])
+    view = node.wait_for_state("H-4", CaseState.REPORTED)
+    assert len(lis.received) == 1
+
+
+def test_what_never_comes_is_held(node: RunningNode, scan: Callable[[str], Scan]) -> None:
+    node.configure(sections={"intake": {"order_timeout_s": 1.0, "slide_timeout_s": 1.0}})
+    node.start()
+    place(node.ports["hl7"], order_for(scan("H-5")))
+    dcmsend(node.ports["dicom"], scan("H-6").paths)
+    assert "no slide came" in node.wait_for_state("H-5", CaseState.HELD).row.cause
+    assert "no order came" in node.wait_for_state("H-6", CaseState.HELD).row.cause
+    dcmsend(node.ports["dicom"], scan("H-5").paths)
+    place(node.ports["hl7"], order_for(scan("H-6")))
+    for accession in ("H-5", "H-6"):
+        node.wait_for_state(accession, CaseState.REPORTED)
+
+
+def test_late_instance_is_not_mixed_in(node: RunningNode, lis: Lis, scan: Callable[[str], Scan]) -> None:
+    """Another level after the count: the result stands for what was counted, and a person decides."""
+    node.configure(lis=lis)
+    node.start()
+    slide = scan("H-7")
+    place(node.ports["hl7"], order_for(slide))
+    dcmsend(node.ports["dicom"], slide.paths[:-1])
+    first = node.wait_for_state("H-7", CaseState.REPORTED)
+    dcmsend(node.ports["dicom"], slide.paths[-1:])
+    held = node.wait_for_state("H-7", CaseState.HELD)
+    assert "came after the count began" in held.row.cause
+    assert len(lis.received) == 1
+    done = node.command("requeue", held.row.case_id)
+    assert done.returncode == 0, done.stderr
+    again = node.wait_for_state("H-7", CaseState.REPORTED)
+    assert (first.revision, again.revision) == (0, 1)
+    assert len(lis.control_ids) == 2
+
+
+def test_cancelled_order(node: RunningNode, lis: Lis, scan: Callable[[str], Scan]) -> None:
+    node.configure(lis=lis)
+    node.start()
+    slide = scan("H-8")
+    place(node.ports["hl7"], order_for(slide))
+    answer = place(node.ports["hl7"], order_for(slide), control="CA")
+    assert b"ORC|CR|" in answer
+    (row,) = node.rows()
+    assert row.state is CaseState.CANCELLED
+    dcmsend(node.ports["dicom"], slide.paths)
+    node.wait_for_state("H-8", CaseState.WAITING)
+    assert lis.received == []
