@@ -38,7 +38,7 @@ def save_analysis(analysis: Analysis, path: Path) -> None:
         cell_ends=ends,
         cell_classes=np.array([_CLASS[cell.class_name] for cell in cells], np.int16),
         cell_probability=np.array([cell.probability for cell in cells], np.float64),
-        cell_probabilities=np.array([cell.probabilities for cell in cells], np.float64).reshape(len(cells), -1),
+        cell_probabilities=np.array([cell.probabilities for cell in cells], np.float64).reshape(-1, len(CELL_CLASSES)),
         cell_review=np.array([cell.review for cell in cells], np.bool_),
         region_points=region_points,
         region_ends=region_ends,
