@@ -4,9 +4,6 @@ One process holds the listeners and the pages; the model works in a child proces
 """
 
 import asyncio
-import fcntl
-import json
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,7 +20,7 @@ from hl7.mllp import MllpServer
 from node.codes import load_codes
 from node.database import Database, prepare
 from node.errors import SettingsError, dimse_status
-from node.files import write_atomically
+from node.home import announce, own_home
 from node.intake import Intake
 from node.metrics import build_registry, readiness
 from node.queues import Work
@@ -52,7 +49,7 @@ def serve(settings: Settings, config: Path) -> None:
 
 async def _serve(settings: Settings, config: Path) -> None:
     with ExitStack() as stack:
-        home = stack.enter_context(_own_home(settings))
+        home = stack.enter_context(own_home(settings.home_folder))
         database = prepare(settings.database_url)
         stack.callback(database.close)
         DBOS.migrate(settings.database_url)
@@ -84,7 +81,7 @@ async def _serve(settings: Settings, config: Path) -> None:
             await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if ready.done():
                 ready.result()
-                _announce(home, dicom=dicom.port, hl7=mllp.port, web=web.port)
+                announce(home, dicom=dicom.port, hl7=mllp.port, web=web.port)
             await stopped
         finally:
             await mllp.stop()
@@ -132,37 +129,12 @@ def _sources(settings: Settings, database: Database, supervisor: Supervisor, rec
 
 
 @contextmanager
-def _own_home(settings: Settings) -> Iterator[Path]:
-    """The home folder, made when absent, held against a second node."""
-    home = settings.home_folder
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        lock = (home / "node.lock").open("w")
-    except OSError as exc:
-        msg = f"home: {home} cannot be used ({exc.strerror}); name a folder the node may write to"
-        raise SettingsError(msg) from exc
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            msg = f"home: another node runs in {home}; stop it, or give this one its own home"
-            raise SettingsError(msg) from exc
-        yield home
-
-
-@contextmanager
 def _taken(section: str, port: int) -> Iterator[None]:
     try:
         yield
     except (OSError, PeerError) as exc:
         msg = f"{section}.port {port} cannot be opened ({exc}); stop what uses it, or set another port"
         raise SettingsError(msg) from exc
-
-
-def _announce(home: Path, **ports: int) -> None:
-    """Say, in the log and in run.json, that the node is up and where."""
-    write_atomically(home / "run.json", json.dumps({"pid": os.getpid(), **ports}).encode())
-    _log.info("node is up", **ports)
 
 
 def _stop_signal() -> asyncio.Event:

@@ -18,12 +18,15 @@ from node.database import cases as case_table
 from node.dispatch import queue_case
 from node.matching import Match, SlideIdentity, match
 from node.matching import slide_keys as keys_of
-from node.queues import SETTLE, WAIT_ORDER, Work
+from node.queues import LINK, SETTLE, WAIT_ORDER, Work
 from node.settings import IntakeSettings
 from node.views import CaseState
 from pipeline.domain import Patient
 
-_UNSTARTED = (CaseState.ORDERED, CaseState.WAITING, CaseState.HELD)
+_UNCOUNTED = (CaseState.WAITING, CaseState.HELD, CaseState.QUEUED)
+_AT_WORK = (CaseState.QUEUED, CaseState.RUNNING, CaseState.DELIVERING)
+_LATER_S = 5.0
+_WAITING = "waiting for the order"
 
 
 class Linking:
@@ -57,21 +60,25 @@ class Linking:
             self._settled(connection, series, headers, assessed)
 
     def link(self, order_id: str) -> None:
-        """Find the slides that wait for an order that came or changed."""
+        """Find the slides of an order that came or changed."""
         with self._database.write() as connection:
             wanted = sa.select(order_keys.c.kind, order_keys.c.value).where(order_keys.c.order_id == order_id)
-            waiting = connection.execute(
-                sa.select(case_table.c.series_instance_uid)
+            named = connection.execute(
+                sa.select(slide_keys.c.series_instance_uid)
                 .distinct()
-                .join(slide_keys, slide_keys.c.series_instance_uid == case_table.c.series_instance_uid)
-                .where(
-                    sa.tuple_(slide_keys.c.kind, slide_keys.c.value).in_(wanted),
-                    case_table.c.state.in_([CaseState.WAITING, CaseState.HELD]),
-                    sa.or_(case_table.c.order_id.is_(None), case_table.c.order_id == order_id),
-                )
+                .where(sa.tuple_(slide_keys.c.kind, slide_keys.c.value).in_(wanted))
             ).scalars()
-            for series in list(waiting):
-                self._match_slide(connection, series)
+            for series in list(named):
+                own = _case_of_slide(connection, series)
+                if own is None or own.order_id == order_id:
+                    is_open = own is None or CaseState(own.state) in _UNCOUNTED
+                elif own.order_id is None and CaseState(own.state) in _AT_WORK:
+                    self._work.ask(connection, LINK, f"{order_id}:{own.run}:{own.state}", order_id, delay_s=_LATER_S)
+                    continue
+                else:
+                    is_open = own.order_id is None
+                if is_open:
+                    self._match_slide(connection, series)
 
     def give_up_order(self, case_id: str) -> None:
         """The order of a slide did not come in time."""
@@ -80,7 +87,7 @@ class Linking:
             if case.state != CaseState.WAITING or case.order_id is not None:
                 return
             if self._settings.require_order:
-                cause = "no order came for this slide: send one, or accept the slide without an order"
+                cause = "no order came for this slide: send one, or requeue the case to count without an order"
                 cases.move(connection, case_id, CaseState.HELD, cause)
             else:
                 queue_case(connection, self._work, case_id, "no order came, and the site requires none")
@@ -136,22 +143,20 @@ class Linking:
         rows = [{"series_instance_uid": series, "kind": k, "value": v} for k, v in sorted(keys_of(identity))]
         if rows:
             connection.execute(slide_keys.insert(), rows)
-        its_case = connection.execute(
-            sa.select(case_table).where(case_table.c.series_instance_uid == series)
-        ).one_or_none()
-        if its_case is not None and CaseState(its_case.state) not in _UNSTARTED:
-            self._came_late(connection, its_case, slide_digest(volumes_of(headers)))
+        own = _case_of_slide(connection, series)
+        if own is not None and own.run > 0:
+            self._came_late(connection, own, slide_digest(volumes_of(headers)))
         else:
             self._match_slide(connection, series)
 
     def _came_late(self, connection: Connection, case: Row[Any], digest: str) -> None:
         """The slide changed after the count began: the run keeps the files it began with."""
-        if digest == case.slide_digest or case.state == CaseState.CANCELLED:
+        if digest == case.slide_digest:
             return
         if case.state == CaseState.QUEUED:
             cases.note(connection, case.id, "another instance of the slide came before the count began")
             return
-        if self._settings.late_instance == "rerun":
+        if self._settings.late_instance == "rerun" and case.state != CaseState.FAILED:
             queue_case(connection, self._work, case.id, "another instance of the slide came: it is counted again")
             return
         cause = "another instance of the slide came after the count began: requeue to count the whole slide"
@@ -163,18 +168,15 @@ class Linking:
         """Give the slide to its order's case, or to a case of its own that waits."""
         slide = connection.execute(sa.select(slides).where(slides.c.series_instance_uid == series)).one()
         found = self._find_order(connection, slide)
-        case_id = self._case_of(connection, slide, found)
-        case = cases.current(connection, case_id)
-        if slide.state != "complete":
-            problem = f"the slide is not complete: {slide.problem or 'instances are missing'}; send what is missing"
-            cases.move(connection, case_id, CaseState.HELD, problem)
-        elif found.problem:
-            cases.move(connection, case_id, CaseState.HELD, found.problem)
+        case = cases.current(connection, self._give_case(connection, slide, found))
+        problem = _incomplete(slide) or found.problem or _scanned_before(connection, case)
+        if problem:
+            cases.move(connection, case.id, CaseState.HELD, problem)
         elif case.order_id is not None:
-            queue_case(connection, self._work, case_id, "order and slide are here")
-        elif case.state != CaseState.HELD or "not complete" in case.cause:
-            cases.move(connection, case_id, CaseState.WAITING, "waiting for the order")
-            self._work.ask(connection, WAIT_ORDER, case_id, case_id, delay_s=self._settings.order_timeout_s)
+            queue_case(connection, self._work, case.id, "order and slide are here")
+        elif case.state != CaseState.WAITING or case.cause != _WAITING:
+            cases.move(connection, case.id, CaseState.WAITING, _WAITING)
+            self._work.ask(connection, WAIT_ORDER, case.id, case.id, delay_s=self._settings.order_timeout_s)
 
     def _find_order(self, connection: Connection, slide: Row[Any]) -> Match:
         wanted = sa.select(slide_keys.c.kind, slide_keys.c.value).where(
@@ -201,37 +203,61 @@ class Linking:
         )
         return match(identity, candidates, self._settings.match_by, check_container=self._settings.check_container)
 
-    def _case_of(self, connection: Connection, slide: Row[Any], found: Match) -> str:
+    def _give_case(self, connection: Connection, slide: Row[Any], found: Match) -> str:
         """The case that is this slide's: its own, the order's that has no slide yet, or a new one."""
         series = slide.series_instance_uid
-        own = connection.execute(sa.select(case_table).where(case_table.c.series_instance_uid == series)).one_or_none()
-        ordered = connection.execute(
+        own = _case_of_slide(connection, series)
+        empty = connection.execute(
             sa.select(case_table)
             .where(
                 case_table.c.order_id == found.order_id,
                 case_table.c.series_instance_uid.is_(None),
-                case_table.c.state.in_(_UNSTARTED),
+                case_table.c.state.in_((CaseState.ORDERED, CaseState.HELD)),
             )
             .limit(1)
         ).one_or_none()
-        shown = _shown_of(slide)
-        order = order_book.read_order(connection, found.order_id)
-        if order is not None:
-            shown |= order_book.shown_of(order) | {"container_identifier": slide.container_identifier}
-        if own is None and ordered is None:
-            cause = "the slide is here"
-            return cases.create(
-                connection, CaseState.WAITING, cause, series_instance_uid=series, order_id=found.order_id, **shown
-            )
+        shown = _shown_of(connection, slide, found)
+        if own is None and empty is None:
+            columns = {"series_instance_uid": series, "order_id": found.order_id, **shown}
+            return cases.create(connection, CaseState.WAITING, "the slide is here", **columns)
         if own is None:
-            assert ordered is not None
-            cases.note(connection, ordered.id, "the slide is here", series_instance_uid=series, **shown)
-            return str(ordered.id)
-        if ordered is not None and own.order_id is None:
-            cases.move(connection, ordered.id, CaseState.CANCELLED, f"joined with case {own.id}, which has the slide")
+            assert empty is not None
+            cases.note(connection, empty.id, "the slide is here", series_instance_uid=series, **shown)
+            return str(empty.id)
+        if empty is not None and own.order_id is None:
+            cases.move(connection, empty.id, CaseState.CANCELLED, f"joined with case {own.id}, which has the slide")
         if found.order_id is not None and own.order_id is None:
             cases.note(connection, own.id, "the order is here", order_id=found.order_id, **shown)
         return str(own.id)
+
+
+def _case_of_slide(connection: Connection, series: str) -> Row[Any] | None:
+    """The case of a slide, a cancelled one left out."""
+    return connection.execute(
+        sa.select(case_table).where(
+            case_table.c.series_instance_uid == series, case_table.c.state != CaseState.CANCELLED
+        )
+    ).one_or_none()
+
+
+def _incomplete(slide: Row[Any]) -> str:
+    if slide.state == "complete":
+        return ""
+    return f"the slide is not complete: {slide.problem or 'instances are missing'}; send what is missing"
+
+
+def _scanned_before(connection: Connection, case: Row[Any]) -> str:
+    """Why a second scan of one glass slide is not counted without a person asking for it."""
+    earlier = connection.execute(
+        sa.select(case_table.c.id).where(
+            case_table.c.order_id == case.order_id,
+            case_table.c.id != case.id,
+            case_table.c.series_instance_uid.is_not(None),
+            case_table.c.container_identifier == case.container_identifier,
+            case_table.c.state != CaseState.CANCELLED,
+        )
+    ).scalar()
+    return f"case {earlier} has another scan of this slide: requeue to count this one too, or cancel" if earlier else ""
 
 
 def _identity(header: InstanceHeader) -> SlideIdentity:
@@ -243,7 +269,11 @@ def _identity(header: InstanceHeader) -> SlideIdentity:
     )
 
 
-def _shown_of(slide: Row[Any]) -> dict[str, str]:
+def _shown_of(connection: Connection, slide: Row[Any], found: Match) -> dict[str, str]:
+    """The columns of a case that its order decides, or without one its slide."""
+    order = order_book.read_order(connection, found.order_id)
+    if order is not None:
+        return order_book.shown_of(order) | {"container_identifier": slide.container_identifier}
     return {
         "accession_number": slide.accession_number,
         "container_identifier": slide.container_identifier,

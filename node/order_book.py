@@ -102,7 +102,7 @@ def _place(
 def _cancel(connection: Connection, known: Row[Any]) -> Outcome:
     """Cancel every case of the order, unless one has already been resulted."""
     its_cases = connection.execute(sa.select(case_table).where(case_table.c.order_id == known.id)).all()
-    if any(CaseState(case.state) in {CaseState.DELIVERING, CaseState.REPORTED} for case in its_cases):
+    if any(_is_resulted(case) for case in its_cases):
         return Outcome(granted=False, order_status=_status(connection, known), reason="already resulted", code=206)
     for case in its_cases:
         if CaseState(case.state) in _OPEN:
@@ -119,7 +119,7 @@ def _cancel(connection: Connection, known: Row[Any]) -> Outcome:
 def _change(connection: Connection, request: OrderRequest, known: Row[Any], work: Work) -> Outcome:
     """Replace what the message states or deletes; what it leaves empty stays."""
     its_cases = connection.execute(sa.select(case_table).where(case_table.c.order_id == known.id)).all()
-    if any(CaseState(case.state) in {CaseState.DELIVERING, CaseState.REPORTED} for case in its_cases):
+    if any(_is_resulted(case) for case in its_cases):
         return Outcome(granted=False, order_status=_status(connection, known), reason="already resulted", code=206)
     order = _merge(cases.ORDER.validate_python(known.body), request)
     now = datetime.now(UTC)
@@ -134,6 +134,12 @@ def _change(connection: Connection, request: OrderRequest, known: Row[Any], work
             cases.note(connection, case.id, "the order was changed", actor=LIS, **shown_of(order))
     work.ask(connection, LINK, f"{known.id}:{now.timestamp():.6f}", known.id)
     return Outcome(granted=True, order_status=_status(connection, known))
+
+
+def _is_resulted(case: Row[Any]) -> bool:
+    state = CaseState(case.state)
+    out = {CaseState.DELIVERING, CaseState.REPORTED}
+    return state in out or (state in {CaseState.HELD, CaseState.FAILED} and bool(case.result_status))
 
 
 def shown_of(order: Order) -> dict[str, str]:
