@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import httpx
-import torch
-from pipeline.bundle import bundle_info, verify_bundle
 
 from dicom_io.sender import echo
 from node.codes import load_codes
@@ -18,6 +16,7 @@ from node.errors import SettingsError
 from node.inference import bundle_folder
 from node.settings import LisSettings, PacsSettings, Settings
 from node.views import Check
+from pipeline.bundle import bundle_info, device_name, verify_bundle
 
 _ENOUGH_BYTES = 20 << 30
 _TIMEOUT_S = 5.0
@@ -33,7 +32,7 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "home", lambda: _home(settings)
     yield "database", lambda: _database(settings)
     yield "bundle", lambda: _bundle(settings)
-    yield "device", lambda: _device(settings)
+    yield "device", lambda: device_name(settings.bundle.device)
     for name, host, port in (
         ("dicom port", settings.dicom.host, settings.dicom.port),
         ("hl7 port", settings.hl7.host, settings.hl7.port),
@@ -75,16 +74,6 @@ def _bundle(settings: Settings) -> str:
     verify_bundle(folder)
     info = bundle_info(folder)
     return f"{info.name} {info.version}, {len(info.classes)} classes"
-
-
-def _device(settings: Settings) -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    if settings.bundle.device.startswith("cuda"):
-        raise SettingsError(
-            f"bundle.device is {settings.bundle.device}, but no GPU is usable; install a driver or set cpu"
-        )
-    return "no GPU: the CPU counts"
 
 
 def _port(host: str, port: int) -> str:

@@ -108,6 +108,22 @@ def load_bundle(folder: Path = DEFAULT, *, device: str = "auto", threads: int = 
         ) from exc
 
 
+def device_name(device: str) -> str:
+    """What `device` is, in words, such as the GPU's name.
+
+    Raises
+    ------
+    WeightsError
+        A GPU is asked for and none can be used.
+
+    """
+    if torch.cuda.is_available() and device != "cpu":
+        return torch.cuda.get_device_name(None if device == "auto" else device)
+    if device.startswith("cuda"):
+        raise WeightsError(f"bundle.device is {device}, but no GPU can be used; install its driver or set cpu")
+    return "no GPU: the CPU counts"
+
+
 def bundle_info(folder: Path = DEFAULT) -> BundleInfo:
     """Name, version, digest and classes, without loading a network.
 
