@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from pipeline.domain import DifferentialCount, Report
 
-_BAR = 14
+_BAR = 12
 _DOING = {
     "read": "reading the slide",
     "quality": "checking focus and stain",
@@ -58,7 +59,7 @@ def show_report(report: Report, console: Console | None = None) -> None:
 def differential_table(count: DifferentialCount) -> Table:
     """One row per counted class with its 95 % limits and a bar as long as its share."""
     ratio = "not defined" if count.me_ratio is None else f"{count.me_ratio:.1f}"
-    table = Table(title=f"{count.total} cells · M:E {ratio}", caption=count.me_definition)
+    table = Table(title=f"{count.total} cells · M:E {ratio}", caption=count.me_definition, box=SIMPLE_HEAD)
     table.add_column("class", no_wrap=True)
     for heading in ("count", "%", "95 % limits"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -70,5 +71,5 @@ def differential_table(count: DifferentialCount) -> Table:
         table.add_row(component.name, str(component.count), f"{component.percent:.1f}", f"{low:.1f} - {high:.1f}", bar)
     for name, number in count.excluded:
         if number:
-            table.add_row(f"[dim]{name}[/]", f"[dim]{number}[/]", "", "[dim]not counted[/]", "")
+            table.add_row(f"[dim]{name}[/]", f"[dim]{number}[/]", "", "", "[dim]not counted[/]")
     return table

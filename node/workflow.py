@@ -173,7 +173,7 @@ class CaseSteps:
             analysed_at=datetime.fromisoformat(counted["analysed_at"]),
             reason=counted["reason"],
             revision=case.revision,
-            warnings=(*slide["warnings"], *([few] if few else [])),
+            warnings=tuple(slide["warnings"]),
         )
         paths = [Path(path) for path in slide["files"]]
         folder = self._folder / case_id / f"revision-{case.revision}"
