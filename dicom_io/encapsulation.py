@@ -27,7 +27,7 @@ class FrameWriter:
     Parameters
     ----------
     path : Path
-        Scratch file, removed at the end.
+        Scratch file, removed at the end, on the volume of the file to be.
     quality : int
         JPEG quality, 1 to 95.
     """
@@ -46,7 +46,8 @@ class FrameWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        self._path.unlink(missing_ok=True)
+        for scratch in (self._path, self._path.with_suffix(".dcm")):
+            scratch.unlink(missing_ok=True)
 
     @property
     def count(self) -> int:
@@ -84,7 +85,7 @@ class FrameWriter:
             basic = b""
             ds.ExtendedOffsetTable = offsets.astype("<u8").tobytes()
             ds.ExtendedOffsetTableLengths = lengths.astype("<u8").tobytes()
-        partial = path.with_suffix(".partial")
+        partial = self._path.with_suffix(".dcm")
         ds.save_as(partial, enforce_file_format=True)
         with partial.open("ab") as file:
             file.write(_PIXEL_DATA + _ITEM + struct.pack("<L", len(basic)) + basic)

@@ -1,6 +1,10 @@
-"""Run as a program: a listener in its own process. Prints its port; appends each acknowledged UID to a file."""
+"""Run as a program: a listener in its own process. Prints its port; appends each acknowledged UID to a file.
+
+Arguments: the store, the file of UIDs, the size in bytes beyond which no file can grow (-1: none).
+"""
 
 import os
+import resource
 import sys
 import threading
 from pathlib import Path
@@ -17,7 +21,11 @@ def main(root: Path, index: Path) -> None:
             os.fsync(file.fileno())
 
     listener = DicomListener(
-        ListenerConfig(port=0), FileStore(root, reserve_bytes=0), record, lambda series: None, lambda error: 0xC000
+        ListenerConfig(port=0),
+        FileStore(root, reserve_bytes=0),
+        record,
+        lambda series: None,
+        lambda error: getattr(error, "status", 0x0110),
     )
     listener.start()
     sys.stdout.write(f"{listener.port}\n")
@@ -26,4 +34,6 @@ def main(root: Path, index: Path) -> None:
 
 
 if __name__ == "__main__":
+    limit = int(sys.argv[3])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,5 +1,6 @@
 """Reception under strain: large instances, a killed receiver, a sender that goes away."""
 
+import resource
 import socket
 import subprocess
 import sys
@@ -38,10 +39,11 @@ class ReceivingProcess:
 
 
 @contextmanager
-def receiving_process(root: Path) -> Iterator[ReceivingProcess]:
+def receiving_process(root: Path, *, largest_file: int = resource.RLIM_INFINITY) -> Iterator[ReceivingProcess]:
+    """A listener in its own process, whose files cannot grow beyond `largest_file` bytes: a disk that is full."""
     index = root.with_suffix(".index")
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.peers.receiving_process", root, index],
+        [sys.executable, "-m", "tests.peers.receiving_process", root, index, str(largest_file)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=REPOSITORY,
@@ -94,6 +96,18 @@ def _send_quietly(peer: Peer, files: list[Path]) -> None:
     except PeerError:
         return
     pytest.fail("the receiver was not killed in time")
+
+
+def test_a_file_that_cannot_be_written_is_answered_out_of_resources(tmp_path):
+    large = write_large_instance(tmp_path / "large.dcm", 60, uid="2.25.1")
+    small = write_large_instance(tmp_path / "small.dcm", 25, uid="2.25.2")
+    with receiving_process(tmp_path / "store", largest_file=40 << 20) as receiver:
+        with pytest.raises(PeerError, match=r"0xA700.*cannot be written") as caught:
+            send(receiver.peer, [large])
+        assert caught.value.retryable
+        assert list((tmp_path / "store" / ".spool").iterdir()) == []
+        send(receiver.peer, [small])
+        assert receiver.acknowledged() == ["2.25.2"]
 
 
 def test_a_sender_that_goes_away_leaves_nothing_behind(tmp_path, wait_for):
