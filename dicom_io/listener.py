@@ -1,4 +1,4 @@
-"""C-STORE SCP and C-ECHO SCP (PS3.4 Annex A and B).
+"""C-STORE, C-ECHO and storage commitment SCP (PS3.4 Annex A, B and J).
 
 A data set goes from the socket straight into the spool of the store, hashed on the way. Its status is answered when
 the instance is on the disk and indexed: 0x0000 means that it can no longer be lost.
@@ -16,11 +16,13 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
+from dicom_io.commitment import CommitmentProvider
 from dicom_io.contexts import STORED_SOP_CLASSES, STORED_TRANSFER_SYNTAXES
 from dicom_io.errors import InstanceRejected, PeerError
+from dicom_io.sender import Peer
 from dicom_io.spool import discard_unfinished, receive_into_spool, spool_of
 from dicom_io.store import FileStore, InstanceHeader
 from dicom_io.transport import MAXIMUM_PDU, use_bounded_sockets
@@ -43,6 +45,7 @@ class ListenerConfig:
     check_called_ae: bool = False
     network_timeout_s: float = 600.0  # scanners pause between levels
     maximum_associations: int = 25
+    commitment_peers: tuple[Peer, ...] = ()  # who may ask for storage commitment, and where to report
 
 
 class DicomListener:
@@ -98,6 +101,7 @@ class DicomListener:
         address = (self.config.host, self.config.port)
         handlers = [
             (evt.EVT_C_STORE, self._handle_store),
+            (evt.EVT_N_ACTION, CommitmentProvider(self._store, self.config.commitment_peers).handle_action),
             (evt.EVT_RELEASED, self._handle_released),
             (evt.EVT_CONN_CLOSE, self._handle_closed),
         ]
@@ -173,6 +177,7 @@ class _ApplicationEntity(AE):  # type: ignore[misc]
         self.require_called_aet = config.check_called_ae
         self.require_calling_aet = list(config.allowed_calling_ae)
         self.add_supported_context(Verification)
+        self.add_supported_context(StorageCommitmentPushModel)
         for sop_class in STORED_SOP_CLASSES:
             self.add_supported_context(sop_class, list(STORED_TRANSFER_SYNTAXES))
 

@@ -6,6 +6,7 @@ import re
 import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
@@ -56,13 +57,10 @@ def echo(peer: Peer, *, timeout_s: float = 10.0) -> None:
     PeerError
         No answer, or a refusal.
     """
-    assoc = _associate(peer, [build_context(Verification)], timeout_s)
-    try:
+    with associate(peer, [build_context(Verification)], timeout_s) as assoc:
         status = assoc.send_c_echo()
         if status.get("Status") != 0:
             raise PeerError(f"{peer} did not answer C-ECHO", retryable=True)
-    finally:
-        _end(assoc)
 
 
 def send(peer: Peer, paths: Sequence[Path], *, timeout_s: float = 60.0) -> None:
@@ -89,12 +87,9 @@ def send(peer: Peer, paths: Sequence[Path], *, timeout_s: float = 60.0) -> None:
     while pending:
         batch, contexts = _batch(pending)
         pending = pending[len(batch) :]
-        assoc = _associate(peer, contexts, timeout_s)
-        try:
+        with associate(peer, contexts, timeout_s) as assoc:
             for path, start in batch:
                 _store(assoc, peer, path, start)
-        finally:
-            _end(assoc)
 
 
 def _batch(pending: Sequence[tuple[Path, FileStart]]) -> tuple[list[tuple[Path, FileStart]], list[PresentationContext]]:
@@ -113,13 +108,48 @@ def _batch(pending: Sequence[tuple[Path, FileStart]]) -> tuple[list[tuple[Path, 
     return batch, [build_context(sop_class, syntax) for sop_class, syntax in wanted]
 
 
-def _associate(peer: Peer, contexts: Sequence[PresentationContext], timeout_s: float) -> Association:
+@contextmanager
+def associate(
+    peer: Peer,
+    contexts: Sequence[PresentationContext],
+    timeout_s: float,
+    *,
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
+) -> Iterator[Association]:
+    """An association with `peer`, released at the end.
+
+    Raises
+    ------
+    PeerError
+        It cannot be reached, rejects the association, or accepts none of `contexts`.
+    """
+    assoc = _request(peer, contexts, timeout_s, roles)
+    try:
+        yield assoc
+    finally:
+        if assoc.is_established:
+            assoc.release()
+
+
+def _request(
+    peer: Peer,
+    contexts: Sequence[PresentationContext],
+    timeout_s: float,
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation],
+) -> Association:
     _config.STORE_SEND_CHUNKED_DATASET = True
     use_bounded_sockets()
     _check(peer)
     ae = AE(peer.calling_ae)
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
-    assoc = ae.associate(peer.host, peer.port, contexts=list(contexts), ae_title=peer.ae_title, max_pdu=MAXIMUM_PDU)
+    assoc = ae.associate(
+        peer.host,
+        peer.port,
+        contexts=list(contexts),
+        ae_title=peer.ae_title,
+        max_pdu=MAXIMUM_PDU,
+        ext_neg=list(roles),
+    )
     if assoc.is_established:
         return assoc
     if assoc.is_rejected:
@@ -179,11 +209,6 @@ def _implicit(path: Path) -> Dataset:
     ds.save_as(buffer, implicit_vr=True, little_endian=True)
     buffer.seek(0)
     return dcmread(buffer)
-
-
-def _end(assoc: Association) -> None:
-    if assoc.is_established:
-        assoc.release()
 
 
 def stow(url: str, paths: Sequence[Path], *, timeout_s: float = 60.0, headers: Mapping[str, str] | None = None) -> None:

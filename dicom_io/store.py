@@ -16,6 +16,7 @@ from pathlib import Path
 from dicom_io.errors import InstanceRejected
 from dicom_io.header import InstanceHeader, read_header
 from dicom_io.scan import CANNOT_UNDERSTAND, check_complete, dataset_digest, read_start
+from dicom_io.uids import is_uid
 
 __all__ = ["FileStore", "InstanceHeader", "read_header"]
 
@@ -75,6 +76,12 @@ class FileStore:
         """Where the instance lives once kept; its UIDs have been checked, so they are safe as names."""
         series = self.root / header.study_instance_uid / header.series_instance_uid
         return series / f"{header.sop_instance_uid}.dcm"
+
+    def find(self, sop_instance_uid: str) -> Path | None:
+        """Where the instance is kept, looked up on the disk; None when it is not."""
+        if not is_uid(sop_instance_uid):
+            return None
+        return next(self.root.glob(f"*/*/{sop_instance_uid}.dcm"), None)
 
     def keep(self, path: Path, *, sha256: str = "") -> InstanceHeader:
         """Validate the file at `path` and move it to its place; durable when this returns.

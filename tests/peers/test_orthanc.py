@@ -67,6 +67,39 @@ def test_orthanc_sends_a_slide(orthanc, slide, tmp_path):
             assert opened.size == (2220, 2967)
 
 
+def test_orthanc_gets_its_commitment(orthanc, slide, tmp_path, wait_for):
+    """Orthanc sends, asks for commitment, and takes the report on an association of its own (PS3.4 Annex J)."""
+    send(peer_of(orthanc), slide)
+    with receiving(tmp_path / "store", commitment_peers=(peer_of(orthanc),)) as receiver:
+        modality = {"AET": "MARROWNODE", "Host": "127.0.0.1", "Port": receiver.listener.port}
+        httpx.put(f"{orthanc.url}/modalities/node", json=modality).raise_for_status()
+        identifiers = httpx.get(f"{orthanc.url}/instances").json()
+
+        def ask(references: list[list[str]]) -> dict:
+            answer = httpx.post(
+                f"{orthanc.url}/modalities/node/storage-commitment", json={"DicomInstances": references}
+            )
+            answer.raise_for_status()
+            path = answer.json()["Path"]
+            wait_for(lambda: httpx.get(f"{orthanc.url}{path}").json()["Status"] != "Pending")
+            return httpx.get(f"{orthanc.url}{path}").json()
+
+        httpx.post(f"{orthanc.url}/modalities/node/store", json=identifiers, timeout=60).raise_for_status()
+        kept = [[header.sop_class_uid, header.sop_instance_uid] for header in receiver.instances]
+        committed = ask(kept)
+        assert committed["Status"] == "Success", committed
+        assert len(committed["Success"]) == len(slide)
+
+        another_class = "1.2.840.10008.5.1.4.1.1.77.1.2"
+        refused = ask([kept[0], [kept[0][0], "2.25.404"], [another_class, kept[1][1]]])
+        assert refused["Status"] == "Failure", refused
+        assert [item["SOPInstanceUID"] for item in refused["Success"]] == [kept[0][1]]
+        assert {(item["SOPInstanceUID"], item["FailureReason"]) for item in refused["Failures"]} == {
+            ("2.25.404", 0x0112),
+            (kept[1][1], 0x0119),
+        }
+
+
 def test_orthanc_that_stops_may_be_tried_again(orthanc, slide):
     send(peer_of(orthanc), slide[:1])
     orthanc.stop()

@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pynetdicom import AE, build_context
+from pydicom.dataset import Dataset
+from pynetdicom import AE, build_context, evt
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.sop_class import VLWholeSlideMicroscopyImageStorage
+from pynetdicom.sop_class import (
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+    VLWholeSlideMicroscopyImageStorage,
+)
 
 from dicom_io.errors import PeerError
 from dicom_io.scan import dataset_digest
@@ -179,6 +184,50 @@ def test_a_request_without_a_data_set_is_refused(tmp_path):
         assoc._reactor_checkpoint.set()
         assert answer.Status == 0xC000
         assoc.release()
+
+
+@pytest.mark.parametrize(
+    ("calling", "action", "instance", "filled", "status"),
+    [
+        ("SCANNER", 1, StorageCommitmentPushModelInstance, True, 0x0000),
+        ("STRANGER", 1, StorageCommitmentPushModelInstance, True, 0x0124),
+        ("SCANNER", 2, StorageCommitmentPushModelInstance, True, 0x0123),
+        ("SCANNER", 1, "2.25.1", True, 0x0112),
+        ("SCANNER", 1, StorageCommitmentPushModelInstance, False, 0x0115),
+    ],
+)
+def test_requests_for_commitment(tmp_path, wait_for, calling, action, instance, filled, status):
+    """The report comes on an association of its own; what cannot be reported is refused at once."""
+    reports = []
+
+    def take(event: evt.Event) -> tuple[int, None]:
+        reports.append((event.event_type, event.event_information))
+        return 0, None
+
+    scanner = AE("SCANNER")
+    scanner.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
+    server = scanner.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, take)])
+    peer = Peer(ae_title="SCANNER", host="127.0.0.1", port=server.server_address[1])
+    request, reference = Dataset(), Dataset()
+    reference.ReferencedSOPClassUID = VLWholeSlideMicroscopyImageStorage
+    reference.ReferencedSOPInstanceUID = "2.25.5"
+    request.TransactionUID = "2.25.6"
+    if filled:
+        request.ReferencedSOPSequence = [reference]
+    with receiving(tmp_path / "store", commitment_peers=(peer,)) as receiver:
+        send(receiver.peer, [write_large_instance(tmp_path / "a.dcm", 1, uid="2.25.5")])
+        context = build_context(StorageCommitmentPushModel)
+        assoc = AE(calling).associate("127.0.0.1", receiver.listener.port, [context])
+        answer, _ = assoc.send_n_action(request, action, StorageCommitmentPushModel, instance)
+        assoc.release()
+        assert answer.Status == status
+        if status == 0:
+            wait_for(lambda: reports)
+            assert reports[0][0] == 1
+            assert reports[0][1].TransactionUID == "2.25.6"
+            assert reports[0][1].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "2.25.5"
+    server.shutdown()
+    assert len(reports) == (status == 0)
 
 
 def test_no_more_associations_than_allowed(tmp_path):
