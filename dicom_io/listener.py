@@ -7,6 +7,7 @@ the instance is on the disk and indexed: 0x0000 means that it can no longer be l
 import ipaddress
 import logging
 import threading
+import traceback
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ class DicomListener:
         if isinstance(exc, InstanceRejected):
             log.warning("instance from %s refused with 0x%04X: %s", calling_ae, status, exc)
         else:
-            log.exception("instance from %s not kept, answered 0x%04X", calling_ae, status)
+            log.error("instance from %s not kept, answered 0x%04X: %s", calling_ae, status, _where(exc))
         answer = Dataset()
         answer.Status = status
         answer.ErrorComment = str(exc)[:_ERROR_COMMENT_LENGTH] if isinstance(exc, InstanceRejected) else "not kept"
@@ -145,11 +146,16 @@ class DicomListener:
             return
         try:
             self._on_released(frozenset(series))
-        except Exception:
-            log.exception("the end of an association could not be recorded")
+        except Exception as exc:  # the peer has gone; the quiet time still closes the slide
+            log.error("the end of an association could not be recorded: %s", _where(exc))  # noqa: TRY400
 
     def _handle_closed(self, event: Event) -> None:
         discard_unfinished(event.assoc)
+
+
+def _where(exc: Exception) -> str:
+    """Kind and place of an error, without its message: a database quotes patients in it."""
+    return f"{type(exc).__name__}\n{''.join(traceback.format_tb(exc.__traceback__))}"
 
 
 class _Server(ThreadedAssociationServer):  # type: ignore[misc]

@@ -140,12 +140,14 @@ def test_a_full_disk_is_answered_out_of_resources(tmp_path, shared):
         assert run("dcmsend", *address(receiver), shared / "dicom" / "highdicom-sm_image.dcm").returncode == 0
 
 
-def test_an_index_that_fails_is_not_acknowledged(receiver, shared):
+def test_an_index_that_fails_is_not_acknowledged(receiver, shared, caplog):
     path = shared / "dicom" / "highdicom-sm_image.dcm"
-    receiver.fail_with = RuntimeError("database is locked")
+    receiver.fail_with = RuntimeError("database is locked: INSERT 'Geheim^Greta'")
     result = run("storescu", "-R", "-v", *address(receiver), path)
     assert "0x110" in result.stderr, result.stderr
     assert "database" not in result.stderr
+    assert "RuntimeError" in caplog.text
+    assert "Geheim" not in caplog.text
     receiver.fail_with = None
     assert run("dcmsend", *address(receiver), path).returncode == 0
     assert len(receiver.instances) == 1
