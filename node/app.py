@@ -15,6 +15,7 @@ from dbos import DBOS
 from dicom_io.codes import class_color
 from dicom_io.errors import PeerError
 from dicom_io.listener import DicomListener, ListenerConfig
+from dicom_io.sender import Peer
 from dicom_io.store import FileStore
 from hl7.mllp import MllpServer
 from node.codes import load_codes
@@ -98,6 +99,10 @@ def _dicom(settings: Settings, intake: Intake, store: FileStore) -> DicomListene
         check_called_ae=settings.dicom.check_called_ae,
         network_timeout_s=settings.dicom.network_timeout_s,
         maximum_associations=settings.dicom.maximum_associations,
+        commitment_peers=tuple(
+            Peer(ae_title=peer.ae_title, host=peer.host, port=peer.port, calling_ae=settings.dicom.ae_title)
+            for peer in settings.dicom.commitment_peers
+        ),
     )
     return DicomListener(config, store, intake.instance, intake.released, dimse_status)
 

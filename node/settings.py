@@ -45,6 +45,14 @@ class DatabaseSettings(Section):
     url: str = ""
 
 
+class CommitmentPeer(Section):
+    """A scanner that asks for storage commitment, and where it takes the report (PS3.4 Annex J)."""
+
+    ae_title: AeTitle
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+
+
 class DicomSettings(Section):
     """The Storage SCP (PS3.4 Annex B)."""
 
@@ -56,6 +64,7 @@ class DicomSettings(Section):
     check_called_ae: bool = False
     network_timeout_s: Seconds = 600
     maximum_associations: Annotated[int, Field(ge=1)] = 20
+    commitment_peers: tuple[CommitmentPeer, ...] = ()
 
 
 class Hl7Settings(Section):
