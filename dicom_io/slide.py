@@ -163,6 +163,9 @@ class DicomSlide:
         scale_x, scale_y = self._scales(level)
         x0, y0 = box.x0 / scale_x, box.y0 / scale_y
         step_x, step_y = box.size[0] / scale_x / width, box.size[1] / scale_y / height
+        if max(step_x, step_y) > _BLOCK / 8:  # so few pixels that one of them is too much to read at once
+            finer = self.read(box, mpp * _BLOCK / 64 / max(step_x, step_y))
+            return np.asarray(Image.fromarray(finer).resize((width, height), Image.Resampling.BOX))
         image = np.empty((height, width, 3), dtype=np.uint8)
         columns, rows = max(1, int(_BLOCK / step_x)), max(1, int(_BLOCK / step_y))
         for top in range(0, height, rows):
