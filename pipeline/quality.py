@@ -13,6 +13,7 @@ from pipeline.domain import Box, RgbImage, Slide
 from pipeline.nuclei import azure, optical_density
 
 FOCUS_MPP = 0.25
+STRONG_AZURE = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class QualityRule:
     tissue_density: float = 0.06
     overstained_density: float = 1.5
     least_azure_share: float = 0.002
-    least_focus: float = 0.006
+    least_focus: float = 0.03
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ def measure(image: RgbImage) -> TileQuality:
     contrast = float(np.percentile(grey, 99) - np.percentile(grey, 5)) + 0.05
     return TileQuality(
         density=float(grey.mean()),
-        azure_share=float((azure(image) > 0.35).mean()),
+        azure_share=float((azure(image) > STRONG_AZURE).mean()),
         focus=float(np.percentile(edges, 99)) / contrast,
     )
 

@@ -8,6 +8,7 @@ once per field.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ class Prompts:
 
 
 def gather(
-    fields: Sequence[tuple[RgbImage, NDArray[np.int32]]],
+    fields: Sequence[tuple[RgbImage, NDArray[np.integer[Any]]]],
     segmenter: CellSegmenter,
     config: CellsTraining,
     progress: Progress = quiet,

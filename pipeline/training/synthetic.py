@@ -6,6 +6,7 @@ Seeds below 900,000 are for training; evaluation draws from above, so no smear i
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,10 @@ class Tiles:
     countable: NDArray[np.bool_]
     slides: NDArray[np.int64]
 
+    def subset(self, keep: NDArray[np.bool_]) -> "Tiles":
+        """Those where `keep` (N,) is true."""
+        return Tiles(images=self.images[keep], countable=self.countable[keep], slides=self.slides[keep])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Thumbnails:
@@ -42,6 +47,10 @@ class Thumbnails:
     images: NDArray[np.uint8]
     masks: NDArray[np.bool_]
     inside: NDArray[np.bool_]
+
+    def part(self, chosen: slice) -> "Thumbnails":
+        """A run of them."""
+        return Thumbnails(images=self.images[chosen], masks=self.masks[chosen], inside=self.inside[chosen])
 
 
 def draw_cells(
@@ -138,12 +147,12 @@ def smears(count: int, seed: int, centre: Centre = "a") -> list[PhantomSpec]:
     return specs
 
 
-def remember(path: Path, draw: Callable[[], dict[str, NDArray[np.generic]]]) -> dict[str, NDArray[np.generic]]:
+def remember(path: Path, draw: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     """The arrays of `path`, drawn and written there first where the file is absent."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npz")
-        np.savez(part, **draw())  # type: ignore[arg-type]
+        np.savez(part, allow_pickle=False, **draw())
         part.replace(path)
     with np.load(path) as stored:
         return {name: stored[name] for name in stored.files}

