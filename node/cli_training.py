@@ -139,18 +139,18 @@ def evaluate(
     quick: Annotated[bool, typer.Option(help="A fast subset.")] = False,
 ) -> None:
     """Measure a bundle: every figure of its model card."""
-    from pipeline.bundle import DEFAULT, load_bundle
+    from pipeline.bundle import DEFAULT, load_bundle, read_document
+    from pipeline.card import model_card
     from pipeline.evaluation import EvaluationData
     from pipeline.evaluation import evaluate as measure
 
-    amounts = {"each": 3, "fields": 1, "slides": 1, "real_fields": 12} if quick else {}
+    amount = EvaluationData(real=real)
+    if quick:
+        amount = EvaluationData(real=real, each=3, fields=1, slides=1, real_fields=12)
     console = Console()
-    figures = measure(
-        load_bundle(DEFAULT if bundle == "default" else Path(bundle)),
-        EvaluationData(real=real, **amounts),
-        out,
-        console.print,
-    )
+    folder = DEFAULT if bundle == "default" else Path(bundle)
+    figures = measure(load_bundle(folder), amount, out, console.print)
+    (out / "MODEL_CARD.md").write_text(model_card(read_document(folder), figures), encoding="utf-8")
     table = Table("measurement", "figure", "value")
     for name, values in figures.items():
         for key, value in values.items():
