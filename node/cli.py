@@ -6,7 +6,6 @@ traceback. Heavy imports wait until a command needs them.
 
 import os
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_io.errors import DicomError
 from hl7.errors import Hl7Error
-from node import cli_cases, cli_tools
+from node import cli_cases, cli_tools, cli_training
 from node.errors import NodeError, SettingsError
 from node.settings import AnalysisSettings, Settings, default_file, load_settings
 from node.worker_protocol import UNUSABLE
@@ -34,7 +33,15 @@ app = typer.Typer(
 app.add_typer(cli_cases.app, name="cases")
 app.command("requeue")(cli_cases.requeue)
 app.add_typer(cli_tools.bundles, name="bundle")
-for tool in (cli_tools.segment, cli_tools.classify, cli_tools.phantom, cli_tools.convert, cli_tools.check):
+app.add_typer(cli_training.train, name="train")
+for tool in (
+    cli_tools.segment,
+    cli_tools.classify,
+    cli_tools.phantom,
+    cli_tools.convert,
+    cli_tools.check,
+    cli_training.evaluate,
+):
     app.command()(tool)
 
 
@@ -115,17 +122,6 @@ def _with_analysis(settings: Settings, roi: Roi | None, tiles: Tiles | None) -> 
     stated = {name: value for name, value in (("roi", roi), ("tiles", tiles)) if value is not None}
     analysis = AnalysisSettings(**(settings.analysis.model_dump() | stated))
     return settings.model_copy(update={"analysis": analysis})
-
-
-def _mount_training() -> None:
-    """`train` and `evaluate`, whose options name classes of the training code."""
-    training = import_module("node.cli_training")
-    for name in ("train", "evaluate"):
-        part = getattr(training, name)
-        if isinstance(part, typer.Typer):
-            app.add_typer(part, name=name)
-        else:
-            app.command(name)(part)
 
 
 def main() -> None:

