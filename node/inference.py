@@ -4,14 +4,13 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.bundle import DEFAULT, load_bundle
-
 from dicom_io.completeness import volumes_of
 from dicom_io.errors import InstanceRejected, SlideError
 from dicom_io.header import InstanceHeader, parse_header
 from dicom_io.slide import DicomSlide
 from node.settings import AnalysisSettings, BundleSettings
 from pipeline import run
+from pipeline.bundle import DEFAULT, load_bundle
 from pipeline.domain import Analysis, BundleInfo, SlideInfo
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from pipeline.overview import draw_overview
 
 from dicom_io.codes import class_color
 from dicom_io.errors import SlideError
@@ -19,6 +18,7 @@ from node.export import geojson, result_json
 from node.files import sha256_of
 from node.settings import Hl7Settings
 from pipeline.domain import CELL_CLASSES, CellCode, Report, RgbImage, Slide
+from pipeline.overview import draw_overview
 
 _OTHERS = (
     ("ORU", "oru.hl7", "x-application/hl7-v2+er7"),
