@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -44,9 +45,9 @@ def worklist(
     if as_json:
         print(json.dumps({"total": page.total, "cases": [asdict(row) for row in page.rows]}, default=str))
         return
-    table = Table(caption=f"{len(page.rows)} of {page.total}")
-    for heading in ("case", "state", "priority", "accession", "container", "since", "%", "cause"):
-        table.add_column(heading)
+    table = Table(caption=f"{len(page.rows)} of {page.total}", box=SIMPLE_HEAD)
+    for heading in ("case", "state", "prio", "accession", "container", "since", "%", "cause"):
+        table.add_column(heading, no_wrap=heading in {"case", "state"})
     for row in page.rows:
         since = row.changed_at.astimezone().strftime("%Y-%m-%d %H:%M")
         percent = f"{row.progress * 100:.0f}"

@@ -28,7 +28,9 @@ _DOING = {
 def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
     """A bar on standard error; what is yielded takes the stage and how far the whole case is, 0..1."""
     columns = (TextColumn("{task.description:<32}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet) as bar:
+    console = Console(stderr=True)
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, TimeElapsedColumn(), console=console, disable=hidden, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
 
         def show(stage: str, whole: float) -> None:

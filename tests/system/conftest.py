@@ -15,8 +15,8 @@ from tests.system.scans import Scan, write_scan
 
 @pytest.fixture(scope="session")
 def smear() -> PhantomSlide:
-    """A synthetic smear of a few tiles, quick to count."""
-    return PhantomSlide(PhantomSpec(seed=5, size=(1400, 1300), mpp=0.25, artefacts=0.0))
+    """A synthetic smear of one tile, quick to count."""
+    return PhantomSlide(PhantomSpec(seed=5, size=(700, 660), mpp=0.25, artefacts=0.0))
 
 
 @pytest.fixture(scope="session")
