@@ -29,9 +29,8 @@ class NodeCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Read the tables."""
         with self._database.read() as connection:
-            by_state: dict[str, int] = dict(
-                connection.execute(sa.select(cases.c.state, sa.func.count()).group_by(cases.c.state)).tuples().all()
-            )
+            counted = connection.execute(sa.select(cases.c.state, sa.func.count()).group_by(cases.c.state))
+            by_state: dict[str, int] = {state: number for state, number in counted}  # noqa: C416 - rows, not pairs
             sent = connection.execute(
                 sa.select(deliveries.c.destination, deliveries.c.state, sa.func.count()).group_by(
                     deliveries.c.destination, deliveries.c.state

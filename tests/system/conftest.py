@@ -11,6 +11,7 @@ from tests.system.lis import Lis
 from tests.system.orthanc import Orthanc
 from tests.system.running_node import RunningNode
 from tests.system.scans import Scan, write_scan
+from tests.system.site import Site
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +44,18 @@ def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
 def lis() -> Iterator[Lis]:
     with Lis() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One node with its PACS and LIS for every test that needs no configuration of its own."""
+    folder = tmp_path_factory.mktemp("site")
+    node = RunningNode(folder / "node")
+    with Orthanc(folder / "orthanc") as orthanc, Lis() as lis:
+        node.configure(orthanc=orthanc, lis=lis, sections={"retry": {"analysis_attempts": 4}})
+        node.start()
+        yield Site(node=node, orthanc=orthanc, lis=lis)
+        node.stop()
 
 
 @pytest.fixture

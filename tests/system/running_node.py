@@ -61,9 +61,9 @@ class RunningNode:
         self.home.mkdir(parents=True, exist_ok=True)
         self.config.write_text("\n".join(lines) + "\n")
 
-    def add_pacs(self, name: str, ae_title: str, port: int, **keys: Any) -> None:
+    def add_pacs(self, name: str, **keys: Any) -> None:
         """Configure one more archive."""
-        table = {"name": name, "ae_title": ae_title, "host": "127.0.0.1", "port": port, **keys}
+        table = {"name": name, **keys}
         lines = ["[[pacs]]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
         with self.config.open("a") as file:
             file.write("\n".join(lines) + "\n")
@@ -143,6 +143,18 @@ class RunningNode:
             view = self.case(accession)
             events = [] if view is None else [f"{e.state}: {e.cause}" for e in view.events]
             raise AssertionError(f"{exc}; events {events}; log {self.log()[-3000:]}") from None
+
+    def workflow_ended(self, case_id: str) -> bool:
+        """Whether no run of the case is in hand or waits."""
+        with self.database.read() as connection:
+            going = connection.execute(
+                sa.text(
+                    "SELECT count(*) FROM workflow_status"
+                    " WHERE workflow_uuid LIKE :key AND status IN ('PENDING', 'ENQUEUED')"
+                ),
+                {"key": f"count:{case_id}:%"},
+            ).scalar_one()
+            return bool(going == 0)
 
     def steps_done(self) -> list[str]:
         """Names of the steps that workflows have recorded, in order."""

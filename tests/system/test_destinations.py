@@ -12,8 +12,9 @@ from tests.system.orthanc import Orthanc
 from tests.system.processes import wait_until
 from tests.system.running_node import RunningNode
 from tests.system.scans import Scan, dcmsend
+from tests.system.site import OBJECTS
 
-OBJECTS = ["ANN", "SEG", "SEG", "SR", "SR"]
+DICOMWEB = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"  # Debian's orthanc-dicomweb
 
 
 def delivery(view: CaseView | None, destination: str) -> DeliveryView | None:
@@ -113,7 +114,7 @@ def test_pacs_that_refuses_one_kind_gets_the_others(
     archive.start()
     try:
         node.configure(lis=lis)
-        node.add_pacs("old", "OLDPACS", archive.port)
+        node.add_pacs("old", ae_title="OLDPACS", host="127.0.0.1", port=archive.port)
         node.start()
         place(node.ports["hl7"], order_for(scan("D-5")))
         dcmsend(node.ports["dicom"], scan("D-5").paths)
@@ -136,3 +137,15 @@ def test_no_destination_at_all(node: RunningNode, scan: Callable[[str], Scan]) -
     view = node.wait_for_state("D-6", CaseState.REPORTED)
     assert view.row.cause == "no destination is configured"
     assert view.files
+
+
+def test_archive_by_stow(node: RunningNode, lis: Lis, scan: Callable[[str], Scan], tmp_path: Path) -> None:
+    """Orthanc's DICOMweb plugin as the target."""
+    with Orthanc(tmp_path / "dicomweb", plugins=(DICOMWEB,)) as archive:
+        node.configure(lis=lis)
+        node.add_pacs("web", url=f"{archive.url}/dicom-web/studies")
+        node.start()
+        place(node.ports["hl7"], order_for(scan("D-7")))
+        dcmsend(node.ports["dicom"], scan("D-7").paths)
+        node.wait_for_state("D-7", CaseState.REPORTED)
+        assert sorted(tags["Modality"] for tags in archive.results()) == OBJECTS

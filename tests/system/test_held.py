@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 from hl7.messages import read_message
-from node.views import CaseState
+from node.cases import list_cases
+from node.views import CaseState, WorklistQuery
 from tests.system.lis import Lis, order_for, place
 from tests.system.orthanc import Orthanc
+from tests.system.processes import wait_until
 from tests.system.running_node import RunningNode
 from tests.system.scans import Scan, dcmsend
+from tests.system.site import ENDED, Site
 
-ENDED = (CaseState.REPORTED, CaseState.HELD, CaseState.FAILED)
 NO_ORDER_NEEDED = {"intake": {"require_order": False, "order_timeout_s": 0.5}}
 
 
@@ -52,35 +54,6 @@ def test_too_few_cells_are_delivered_and_held(node: RunningNode, lis: Lis, scan:
     assert b"100000 are wanted" in message
 
 
-def test_other_patient_is_held_and_nothing_is_sent(node: RunningNode, lis: Lis, scan: Callable[[str], Scan]) -> None:
-    node.configure(lis=lis)
-    node.start()
-    slide = scan("H-2")
-    order = order_for(slide, patient=scan("H-3").patient)
-    place(node.ports["hl7"], order)
-    dcmsend(node.ports["dicom"], slide.paths)
-    view = node.wait_for_state("H-2", CaseState.HELD)
-    assert "PatientID (0010,0020)" in view.row.cause
-    assert slide.patient.patient_id not in view.row.cause
-    assert slide.patient.patient_id not in node.log()
-    assert lis.received == []
-
-
-def test_incomplete_slide_is_held_until_the_rest_comes(
-    node: RunningNode, lis: Lis, scan: Callable[[str], Scan]
-) -> None:
-    node.configure(lis=lis)
-    node.start()
-    slide = scan("H-4")
-    place(node.ports["hl7"], order_for(slide))
-    dcmsend(node.ports["dicom"], slide.paths[1:])
-    view = node.wait_for_state("H-4", CaseState.HELD)
-    assert "not complete" in view.row.cause
-    dcmsend(node.ports["dicom"], slide.paths[:1])
-    view = node.wait_for_state("H-4", CaseState.REPORTED)
-    assert len(lis.received) == 1
-
-
 def test_what_never_comes_is_held(node: RunningNode, scan: Callable[[str], Scan]) -> None:
     node.configure(sections={"intake": {"order_timeout_s": 1.0, "slide_timeout_s": 1.0}})
     node.start()
@@ -94,34 +67,64 @@ def test_what_never_comes_is_held(node: RunningNode, scan: Callable[[str], Scan]
         node.wait_for_state(accession, CaseState.REPORTED)
 
 
-def test_late_instance_is_not_mixed_in(node: RunningNode, lis: Lis, scan: Callable[[str], Scan]) -> None:
+def test_other_patient_is_held_and_nothing_is_sent(site: Site, scan: Callable[[str], Scan]) -> None:
+    slide = scan("H-2")
+    site.order(slide, patient=scan("H-3").patient)
+    site.send(slide)
+    view = site.node.wait_for_state("H-2", CaseState.HELD)
+    assert "PatientID (0010,0020)" in view.row.cause
+    assert slide.patient.patient_id not in view.row.cause
+    assert slide.patient.patient_id not in site.node.log()
+    assert site.reported("H-2") == []
+
+
+def test_incomplete_slide_is_held_until_the_rest_comes(site: Site, scan: Callable[[str], Scan]) -> None:
+    slide = scan("H-4")
+    site.order(slide)
+    site.send(slide, slice(1, None))
+    view = site.node.wait_for_state("H-4", CaseState.HELD)
+    assert "not complete" in view.row.cause
+    site.send(slide, slice(0, 1))
+    site.node.wait_for_state("H-4", CaseState.REPORTED)
+    assert len(site.reported("H-4")) == 1
+
+
+def test_late_instance_is_not_mixed_in(site: Site, scan: Callable[[str], Scan]) -> None:
     """Another level after the count: the result stands for what was counted, and a person decides."""
-    node.configure(lis=lis)
-    node.start()
     slide = scan("H-7")
-    place(node.ports["hl7"], order_for(slide))
-    dcmsend(node.ports["dicom"], slide.paths[:-1])
-    first = node.wait_for_state("H-7", CaseState.REPORTED)
-    dcmsend(node.ports["dicom"], slide.paths[-1:])
-    held = node.wait_for_state("H-7", CaseState.HELD)
+    site.order(slide)
+    site.send(slide, slice(0, -1))
+    first = site.node.wait_for_state("H-7", CaseState.REPORTED)
+    site.send(slide, slice(-1, None))
+    held = site.node.wait_for_state("H-7", CaseState.HELD)
     assert "came after the count began" in held.row.cause
-    assert len(lis.received) == 1
-    done = node.command("requeue", held.row.case_id)
+    assert len(site.reported("H-7")) == 1
+    done = site.node.command("requeue", held.row.case_id)
     assert done.returncode == 0, done.stderr
-    again = node.wait_for_state("H-7", CaseState.REPORTED)
+    again = site.node.wait_for_state("H-7", CaseState.REPORTED)
     assert (first.revision, again.revision) == (0, 1)
-    assert len(lis.control_ids) == 2
+    assert len(set(site.reported("H-7"))) == 2
 
 
-def test_cancelled_order(node: RunningNode, lis: Lis, scan: Callable[[str], Scan]) -> None:
-    node.configure(lis=lis)
-    node.start()
+def test_cancelled_order(site: Site, scan: Callable[[str], Scan]) -> None:
     slide = scan("H-8")
-    place(node.ports["hl7"], order_for(slide))
-    answer = place(node.ports["hl7"], order_for(slide), control="CA")
-    assert b"ORC|CR|" in answer
-    (row,) = node.rows()
-    assert row.state is CaseState.CANCELLED
-    dcmsend(node.ports["dicom"], slide.paths)
-    node.wait_for_state("H-8", CaseState.WAITING)
-    assert lis.received == []
+    site.order(slide)
+    assert b"ORC|CR|" in place(site.node.ports["hl7"], order_for(slide), control="CA")
+    (cancelled,) = list_cases(site.node.database, WorklistQuery(search="H-8")).rows
+    assert cancelled.state is CaseState.CANCELLED
+    site.send(slide)
+    site.node.wait_for_state("H-8", CaseState.WAITING)
+    assert site.reported("H-8") == []
+
+
+def test_order_cancelled_while_its_slide_is_counted(site: Site, scan: Callable[[str], Scan]) -> None:
+    slide = scan("H-9")
+    site.order(slide)
+    site.send(slide)
+    running = site.node.wait_for_state("H-9", CaseState.RUNNING)
+    assert b"ORC|CR|" in place(site.node.ports["hl7"], order_for(slide), control="CA")
+    wait_until(lambda: site.node.workflow_ended(running.row.case_id), "the run ends")
+    (cancelled,) = list_cases(site.node.database, WorklistQuery(search="H-9")).rows
+    assert cancelled.state is CaseState.CANCELLED
+    assert site.archived("H-9") == []
+    assert site.reported("H-9") == []

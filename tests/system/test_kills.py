@@ -1,20 +1,16 @@
 """The worker, and the whole node, are killed (SIGKILL) at each step in turn: afterwards everything is there once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
 
 from node.database import cases, deliveries, slides
 from node.views import CaseState
-from tests.system.lis import Lis, order_for, place
-from tests.system.orthanc import Orthanc
 from tests.system.processes import wait_until
-from tests.system.running_node import RunningNode
-from tests.system.scans import Scan, dcmsend
+from tests.system.scans import Scan
+from tests.system.site import OBJECTS, Site
 
-ENDED = (CaseState.REPORTED, CaseState.HELD, CaseState.FAILED, CaseState.CANCELLED)
-OBJECTS = ["ANN", "SEG", "SEG", "SR", "SR"]
 Moment = Callable[[sa.Connection, str], bool]
 
 
@@ -87,32 +83,13 @@ MOMENTS: dict[str, Moment] = {
 }
 
 
-class Site:
-    """One node with its peers for all the kills: what one case went through does not touch the next."""
-
-    def __init__(self, node: RunningNode, orthanc: Orthanc, lis: Lis) -> None:
-        self.node, self.orthanc, self.lis = node, orthanc, lis
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("kills")
-    node = RunningNode(folder / "node")
-    with Orthanc(folder / "orthanc") as orthanc, Lis() as lis:
-        node.configure(orthanc=orthanc, lis=lis, sections={"retry": {"analysis_attempts": 5}})
-        node.start()
-        yield Site(node, orthanc, lis)
-        node.stop()
-
-
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("victim", ["worker", "node"])
 def test_killed(site: Site, scan: Callable[[str], Scan], victim: str, moment: str) -> None:
     accession = f"K-{victim}-{list(MOMENTS).index(moment)}"
     slide = scan(accession)
-    received_before = len(site.lis.received)
-    place(site.node.ports["hl7"], order_for(slide))
-    dcmsend(site.node.ports["dicom"], slide.paths)
+    site.order(slide)
+    site.send(slide)
 
     def reached() -> bool:
         with site.node.database.read() as connection:
@@ -125,12 +102,33 @@ def test_killed(site: Site, scan: Callable[[str], Scan], victim: str, moment: st
         site.node.kill()
         site.node.start()
 
-    view = site.node.wait_for_state(accession, *ENDED, timeout_s=180)
+    view = site.ended(accession)
     assert view.row.state is CaseState.REPORTED, view.events
     assert [file.revision for file in view.files] == [0] * len(view.files)
-    arrived = [tags for tags in site.orthanc.results() if tags["AccessionNumber"] == accession]
-    assert sorted(tags["Modality"] for tags in arrived) == OBJECTS
+    archived = site.archived(accession)
+    assert sorted(tags["Modality"] for tags in archived) == OBJECTS
     made = {file.sop_instance_uid for file in view.files if file.sop_instance_uid}
-    assert {tags["SOPInstanceUID"] for tags in arrived} == made
-    results = site.lis.received[received_before:]
-    assert len(set(results)) == 1, "every repetition is the same message, so the same control id"
+    assert {tags["SOPInstanceUID"] for tags in archived} == made
+    assert len(set(site.reported(accession))) == 1, "every repetition is the same message with the same control id"
+
+
+def test_slide_that_kills_the_worker_again_and_again_is_failed(site: Site, scan: Callable[[str], Scan]) -> None:
+    """The fourth time the case is a dead letter, and the next slide is counted."""
+    site.order(scan("K-poison"))
+    site.send(scan("K-poison"))
+    for attempt in range(1, 5):
+
+        def counting(number: int = attempt) -> bool:
+            with site.node.database.read() as connection:
+                case = _case(connection, "K-poison")
+                return case is not None and case.attempts == number and case.state == CaseState.RUNNING
+
+        wait_until(counting, f"attempt {attempt}", 120, every_s=0.002)
+        site.node.kill_worker()
+    view = site.ended("K-poison")
+    assert view.row.state is CaseState.FAILED
+    assert "the worker ended 4 times" in view.row.cause
+    assert site.archived("K-poison") == []
+    site.order(scan("K-next"))
+    site.send(scan("K-next"))
+    assert site.ended("K-next").row.state is CaseState.REPORTED

@@ -3,63 +3,66 @@
 from collections.abc import Callable
 
 from hl7.messages import read_header
-from node.views import CaseState
-from tests.system.lis import Lis, order_for, place
-from tests.system.orthanc import Orthanc
+from node.cases import list_cases
+from node.views import CaseState, WorklistQuery
+from pipeline.domain import Priority
+from tests.system.lis import order_for, place
 from tests.system.processes import wait_until
-from tests.system.running_node import RunningNode
-from tests.system.scans import Scan, dcmsend
-
-ENDED = (CaseState.REPORTED, CaseState.HELD, CaseState.FAILED)
-OBJECTS = ["ANN", "SEG", "SEG", "SR", "SR"]
+from tests.system.scans import Scan
+from tests.system.site import OBJECTS, Site
 
 
-def test_order_before_slide_and_slide_before_order(
-    node: RunningNode, orthanc: Orthanc, lis: Lis, scan: Callable[[str], Scan]
-) -> None:
-    node.configure(orthanc=orthanc, lis=lis)
-    node.start()
-    first, second = scan("S26-1"), scan("S26-2")
-
-    answer = place(node.ports["hl7"], order_for(first))
-    assert read_header(answer).message_type == "ORL"
-    waiting = node.case("S26-1")
-    assert waiting is not None
-    assert waiting.row.state is CaseState.ORDERED
-    dcmsend(node.ports["dicom"], second.paths)
-    node.wait_for_state("S26-2", CaseState.WAITING)
-    dcmsend(node.ports["dicom"], first.paths)
-    place(node.ports["hl7"], order_for(second))
-
-    for accession in ("S26-1", "S26-2"):
-        view = node.wait_for_state(accession, *ENDED)
+def test_order_before_slide_and_slide_before_order(site: Site, scan: Callable[[str], Scan]) -> None:
+    first, second = scan("W-1"), scan("W-2")
+    assert read_header(site.order(first)).message_type == "ORL"
+    ordered = site.node.case("W-1")
+    assert ordered is not None
+    assert ordered.row.state is CaseState.ORDERED
+    site.send(second)
+    site.node.wait_for_state("W-2", CaseState.WAITING)
+    site.send(first)
+    site.order(second)
+    for accession in ("W-1", "W-2"):
+        view = site.ended(accession)
         assert view.row.state is CaseState.REPORTED, view.events
         assert {delivery.state for delivery in view.deliveries} == {"sent"}
         assert view.row.progress == 1.0
-    results = orthanc.results()
-    for accession in ("S26-1", "S26-2"):
-        own = [tags for tags in results if tags["AccessionNumber"] == accession]
-        assert sorted(tags["Modality"] for tags in own) == OBJECTS
-    assert len(lis.control_ids) == len(lis.received) == 2
+        assert sorted(tags["Modality"] for tags in site.archived(accession)) == OBJECTS
+        assert len(site.reported(accession)) == 1
 
 
-def test_nothing_is_counted_twice(node: RunningNode, orthanc: Orthanc, lis: Lis, scan: Callable[[str], Scan]) -> None:
+def test_nothing_is_counted_twice(site: Site, scan: Callable[[str], Scan]) -> None:
     """The slide, the order and the message sent again change nothing."""
-    node.configure(orthanc=orthanc, lis=lis)
-    node.start()
-    slide = scan("S26-3")
-    order = order_for(slide)
-    first = place(node.ports["hl7"], order)
-    dcmsend(node.ports["dicom"], slide.paths)
-    before = node.wait_for_state("S26-3", CaseState.REPORTED)
-    assert place(node.ports["hl7"], order) == first
-    again = place(node.ports["hl7"], order, control_id="ANOTHER")
-    assert b"MSA|AA" in again
-    dcmsend(node.ports["dicom"], slide.paths)
-    wait_until(lambda: node.steps_done().count("settle") >= 2, "the slide was looked at again")
-    after = node.case("S26-3")
+    slide = scan("W-3")
+    port = site.node.ports["hl7"]
+    first = place(port, order_for(slide))
+    site.send(slide)
+    before = site.node.wait_for_state("W-3", CaseState.REPORTED)
+    assert place(port, order_for(slide)) == first
+    assert b"MSA|AA" in place(port, order_for(slide), control_id="ANOTHER")
+    settled = site.node.steps_done().count("settle")
+    site.send(slide)
+    wait_until(lambda: site.node.steps_done().count("settle") > settled, "the slide was looked at again")
+    after = site.node.case("W-3")
     assert after is not None
-    assert [event.cause for event in after.events] == [event.cause for event in before.events]
-    assert len(node.rows()) == 1
-    assert sorted(tags["Modality"] for tags in orthanc.results()) == OBJECTS
-    assert len(lis.received) == 1
+    assert after.events == before.events
+    assert list_cases(site.node.database, WorklistQuery(search="W-3")).total == 1
+    assert sorted(tags["Modality"] for tags in site.archived("W-3")) == OBJECTS
+    assert len(site.reported("W-3")) == 1
+
+
+def test_stat_overtakes(site: Site, scan: Callable[[str], Scan]) -> None:
+    """While one slide is counted, a STAT case goes before the routine ones that came earlier."""
+    routine = ["W-4", "W-5", "W-6"]
+    for accession in [*routine, "W-7"]:
+        site.order(scan(accession), priority=Priority.STAT if accession == "W-7" else Priority.ROUTINE)
+    for accession in [*routine, "W-7"]:
+        site.send(scan(accession))
+    counted = sorted((*routine, "W-7"), key=lambda each: _began(site, each))
+    assert counted.index("W-7") < 3, counted
+
+
+def _began(site: Site, accession: str) -> float:
+    view = site.ended(accession)
+    assert view.row.state is CaseState.REPORTED
+    return next(event.at.timestamp() for event in view.events if event.state is CaseState.RUNNING)
