@@ -21,6 +21,7 @@ from sqlalchemy.types import TypeDecorator
 from node.errors import SettingsError
 
 BUSY_TIMEOUT_MS = 30_000
+_WRITERS = 0x4D4152524F57  # "MARROW": the advisory lock of the node's writers
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -272,8 +273,14 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One transaction, serial with every other writer on SQLite; on return it is on disk."""
+        """One transaction; on return it is on disk. Writers take turns, so what one read stays true while it writes.
+
+        SQLite has one writer at a time by itself; PostgreSQL is told so by an advisory lock for each transaction.
+        The transactions are short: no file, network or model is touched in one.
+        """
         with self.engine.begin() as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS)))
             yield connection
 
     @contextmanager

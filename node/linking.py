@@ -182,11 +182,9 @@ class Linking:
         wanted = sa.select(slide_keys.c.kind, slide_keys.c.value).where(
             slide_keys.c.series_instance_uid == slide.series_instance_uid
         )
+        named = sa.select(order_keys.c.order_id).where(sa.tuple_(order_keys.c.kind, order_keys.c.value).in_(wanted))
         rows = connection.execute(
-            sa.select(orders.c.id, orders.c.body)
-            .distinct()
-            .join(order_keys, order_keys.c.order_id == orders.c.id)
-            .where(orders.c.state == "open", sa.tuple_(order_keys.c.kind, order_keys.c.value).in_(wanted))
+            sa.select(orders.c.id, orders.c.body).where(orders.c.state == "open", orders.c.id.in_(named))
         ).all()
         candidates = [(row.id, cases.ORDER.validate_python(row.body)) for row in rows]
         identity = SlideIdentity(
