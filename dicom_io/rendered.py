@@ -19,6 +19,7 @@ from dicom_io.header import InstanceHeader, parse_header, read_dataset, text
 from dicom_io.levels import Level, TileCache
 from dicom_io.pixels import FrameFormat
 from dicom_io.scan import UNREADABLE
+from pipeline.domain import RgbImage
 
 LARGEST_SIDE = 4096
 _STRIP_PIXELS = 16 << 20
@@ -151,6 +152,11 @@ def encode_picture(picture: Image.Image, media_type: str, quality: int = 90) -> 
     else:
         picture.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
+
+
+def encode_array(image: RgbImage, media_type: str, quality: int = 90) -> bytes:
+    """`encode_picture` of an array."""
+    return encode_picture(Image.fromarray(image), media_type, quality)
 
 
 def _grey(pixels: NDArray[Any], *, inverted: bool) -> NDArray[np.uint8]:

@@ -18,6 +18,7 @@ from dicom_io.listener import DicomListener, ListenerConfig
 from dicom_io.sender import Peer
 from dicom_io.store import FileStore
 from hl7.mllp import MllpServer
+from node.cell_book import CellBook
 from node.codes import load_codes
 from node.database import Database, prepare
 from node.errors import SettingsError, dimse_status
@@ -63,7 +64,9 @@ async def _serve(settings: Settings, config: Path) -> None:
         dicom = _dicom(settings, intake, store)
         mllp = _mllp(settings, intake)
         receiver = Receiver(store=store, index=intake.instance, released=intake.released)
-        sources = _sources(settings, database, supervisor, receiver)
+        book = CellBook(database, home / "cases")
+        stack.callback(book.close)
+        sources = _sources(settings, database, supervisor, receiver, book)
         web = WebServer(create_web(sources), settings.web.host, settings.web.port)
         with _taken("dicom", settings.dicom.port):
             dicom.start()
@@ -122,13 +125,16 @@ def _mllp(settings: Settings, intake: Intake) -> MllpServer:
     )
 
 
-def _sources(settings: Settings, database: Database, supervisor: Supervisor, receiver: Receiver) -> WebSources:
+def _sources(
+    settings: Settings, database: Database, supervisor: Supervisor, receiver: Receiver, book: CellBook
+) -> WebSources:
     return WebSources(
         database=database,
         checks=lambda: readiness(database, settings.home_folder, lambda: supervisor.ready),
         classes=class_views(load_codes(), class_color),
         registry=build_registry(database, lambda: supervisor.ready),
         receiver=receiver,
+        cells=book,
         cache=settings.home_folder / "cache",
     )
 

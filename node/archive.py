@@ -18,6 +18,11 @@ _DIFFERENTIAL = TypeAdapter(DifferentialCount)
 _CLASS = {name: index for index, name in enumerate(CELL_CLASSES)}
 
 
+def analysis_file(cases_folder: Path, case_id: str, run: int) -> Path:
+    """Where one run of a case keeps what it saw."""
+    return cases_folder / case_id / f"analysis-{run}.npz"
+
+
 def save_analysis(analysis: Analysis, path: Path) -> None:
     """Write `analysis` to `path`, whole or not at all."""
     cells, tiles = analysis.cells, analysis.tiles

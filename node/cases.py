@@ -243,6 +243,7 @@ def _case_files(rows: Iterable[Row[Any]]) -> tuple[CaseFile, ...]:
             media_type=row.media_type,
             revision=row.revision,
             sop_instance_uid=row.sop_instance_uid,
+            series_instance_uid=row.series_instance_uid,
         )
         for row in rows
     )

@@ -4,6 +4,7 @@ NodeError
 ├── SettingsError        a key, a file or an environment variable of the configuration cannot be used
 ├── UnknownCase          there is no such case
 ├── WrongState           the case is in a state that does not permit this
+├── NoAnalysis           the case has no counted cells
 ├── CaseCancelled        the case was cancelled, or superseded by a later run, while it ran
 └── RepeatedCrash        the worker died again and again on the same slide
 """
@@ -32,6 +33,10 @@ class UnknownCase(NodeError):
 
 class WrongState(NodeError):
     """The case is in a state that does not permit this."""
+
+
+class NoAnalysis(NodeError):
+    """The case has no counted cells."""
 
 
 class CaseCancelled(NodeError):
@@ -91,6 +96,7 @@ TABLE: tuple[tuple[type[BaseException], Answer], ...] = (
     (SettingsError, Answer(dimse=0x0110, ack="AR", condition=207, http=500, retry=False)),
     (UnknownCase, Answer(dimse=0x0112, ack="AE", condition=204, http=404, retry=False)),
     (WrongState, Answer(dimse=0x0110, ack="AE", condition=207, http=409, retry=False)),
+    (NoAnalysis, Answer(dimse=0x0110, ack="AE", condition=207, http=404, retry=False)),
     (CaseCancelled, Answer(dimse=0x0110, ack="AE", condition=207, http=409, retry=False)),
     (RepeatedCrash, Answer(dimse=0x0110, ack="AE", condition=207, http=500, retry=False)),
     (DBAPIError, _BUSY),

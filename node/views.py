@@ -99,6 +99,7 @@ class CaseFile:
     media_type: str
     revision: int
     sop_instance_uid: str = ""
+    series_instance_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

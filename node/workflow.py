@@ -19,7 +19,7 @@ from dbos import DBOS, DBOSConfiguredInstance, StepOptions
 from dicom_io.errors import SlideError
 from dicom_io.slide import DicomSlide
 from node import cases, delivery_book, order_book
-from node.archive import load_analysis, save_analysis
+from node.archive import analysis_file, load_analysis, save_analysis
 from node.database import Database, instances, objects, slides
 from node.database import cases as case_table
 from node.delivery import Deliverer, destinations
@@ -149,7 +149,7 @@ class CaseSteps:
             try:
                 with DicomSlide.open([Path(path) for path in slide["files"]]) as opened:
                     analysis = self._inference.analyse(opened, self._progress(case_id, run))
-                save_analysis(analysis, self._analysis_file(case_id, run))
+                save_analysis(analysis, analysis_file(self._folder, case_id, run))
             except (NoCountableRegion, TooFewCells, SlideError) as exc:
                 reason = str(exc)
         return {"reason": reason, "analysed_at": datetime.now(UTC).isoformat()}
@@ -161,7 +161,7 @@ class CaseSteps:
             case = self._still(connection, case_id, run)
             order = order_book.read_order(connection, case.order_id)
         info: SlideInfo = cases.SLIDE_INFO.validate_python(slide["slide"])
-        analysis = None if counted["reason"] else load_analysis(self._analysis_file(case_id, run))
+        analysis = None if counted["reason"] else load_analysis(analysis_file(self._folder, case_id, run))
         few = self._too_few(analysis.differential.total if analysis else None)
         report = Report(
             case_id=case_id,
@@ -289,9 +289,6 @@ class CaseSteps:
                     updated_at=now,
                 )
             )
-
-    def _analysis_file(self, case_id: str, run: int) -> Path:
-        return self._folder / case_id / f"analysis-{run}.npz"
 
 
 def _cause(error: Exception) -> str:

@@ -1,10 +1,9 @@
 """Cases in a database with their files on the disk, as the node leaves them; for tests of what reads them."""
 
-import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -12,14 +11,21 @@ from typing import Any, Self
 import numpy as np
 import sqlalchemy as sa
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
+from dicom_io.results import write_results
+from dicom_io.slide import DicomSlide
 from dicom_io.store import FileStore, InstanceHeader
+from hl7.results import ResultsConfig, encode_oru
 from node import cases
+from node.archive import analysis_file, save_analysis
+from node.codes import load_codes
 from node.database import Database, deliveries, instances, objects, orders, prepare, slides
+from node.export import result_json
 from node.views import CaseState
 from node.web.dicomweb import Receiver
-from pipeline.domain import Priority, Report
-from tests.builders import build_report
+from pipeline.domain import CELL_CLASSES, Box, Cell, Priority, Report, Slide
+from tests.builders import build_analysis, build_cell, build_report
 
 _WAY = (CaseState.WAITING, CaseState.QUEUED, CaseState.RUNNING, CaseState.DELIVERING, CaseState.REPORTED)
 _MEDIA = {"RESULT": "application/json", "OVERVIEW": "image/png", "ORU": "x-application/hl7-v2+er7"}
@@ -39,7 +45,7 @@ class Site:
     def at(cls, home: Path) -> Iterator[Self]:
         """A new site in `home`."""
         database = prepare(f"sqlite:///{home / 'node.sqlite'}")
-        yield cls(database=database, store=FileStore(home / "store", reserve_bytes=0), folder=home / "results")
+        yield cls(database=database, store=FileStore(home / "store", reserve_bytes=0), folder=home / "cases")
         database.close()
 
     @property
@@ -77,7 +83,16 @@ class Site:
                 )
 
 
-def store_case(site: Site, state: CaseState, *, cause: str = "", report: Report | None = None, **values: Any) -> str:
+def store_case(
+    site: Site,
+    state: CaseState,
+    *,
+    cause: str = "",
+    report: Report | None = None,
+    slide_paths: Sequence[Path] = (),
+    picture: Image.Image | None = None,
+    **values: Any,
+) -> str:
     """A case that went the usual way to `state`; with a report it has a result, files and a delivery."""
     columns = {
         "accession_number": "S26-00017",
@@ -94,103 +109,123 @@ def store_case(site: Site, state: CaseState, *, cause: str = "", report: Report 
         if state not in {CaseState.ORDERED, *_WAY}:
             cases.move(connection, case_id, state, cause, actor="worker")
     if report is not None:
-        _store_report(site, case_id, report)
+        _store_report(site, case_id, report, slide_paths, picture)
     return case_id
 
 
 def reported_case(site: Site, **changes: Any) -> str:
-    """A finished case with the result of `build_report`."""
+    """A finished case with the result of `build_report`; its slide is not kept."""
     return store_case(site, CaseState.REPORTED, report=build_report(**changes))
 
 
-def result_document(report: Report) -> dict[str, Any]:
-    """`result.json` of design.md, the parts the pages read."""
-    bundle = {"name": report.bundle.name, "version": report.bundle.version, "digest": report.bundle.digest}
-    if report.analysis is None:
-        return {"bundle": bundle, "differential": None, "reason": report.reason, "warnings": list(report.warnings)}
-    differential = report.analysis.differential
-    rows = [
-        {"name": row.name, "count": row.count, "percent": row.percent, "ci95": list(row.ci95), "flag": row.flag}
-        for row in differential.components
-    ]
-    return {
-        "bundle": bundle | {"unrecognised": list(report.bundle.unrecognised)},
-        "differential": {
-            "total": differential.total,
-            "components": rows,
-            "me_ratio": differential.me_ratio,
-            "me_definition": differential.me_definition,
-            "excluded": dict(differential.excluded),
-        },
-        "warnings": [*report.analysis.warnings, *report.warnings],
-    }
+def slide_case(site: Site, folder: Path, **changes: Any) -> str:
+    """A finished case of the real slide in `folder`, received; its cells are nuclei found by their colour."""
+    headers = [site.receive(path) for path in sorted(folder.glob("*.dcm"))]
+    paths = [header.path for header in headers]
+    with DicomSlide.open(paths) as slide:
+        analysis = build_analysis(slide.info, cells=cells_by_colour(slide))
+        report = build_report(slide=slide.info, analysis=analysis, **changes)
+        picture = _thumbnail(slide)
+    return store_case(site, CaseState.REPORTED, report=report, slide_paths=paths, picture=picture)
 
 
-def _store_report(site: Site, case_id: str, report: Report) -> None:
-    folder = site.folder / case_id
+def cells_by_colour(slide: Slide, mpp: float = 1.0) -> tuple[Cell, ...]:
+    """Dark violet spots of the size of a nucleus, each as a round cell of some class."""
+    width, height = slide.size
+    image = slide.read(Box(x0=0, y0=0, x1=width, y1=height), mpp).astype(np.int16)
+    stained = (image[..., 1] < 110) & (image[..., 2] - image[..., 1] > 25)
+    spots, count = ndimage.label(ndimage.binary_opening(stained, iterations=2))
+    areas = ndimage.sum_labels(stained, spots, range(1, count + 1)) * mpp**2
+    centres = ndimage.center_of_mass(stained, spots, range(1, count + 1))
+    scale = mpp / slide.mpp
+    found = [(x * scale, y * scale, area) for (y, x), area in zip(centres, areas, strict=True) if 25 < area < 250]
+    names = np.random.default_rng(2).choice(CELL_CLASSES, len(found), p=_SHARES)
+    return tuple(
+        build_cell(number, str(name), (x, y), 1.35 * (area / np.pi) ** 0.5 / slide.mpp)
+        for number, ((x, y, area), name) in enumerate(zip(found, names, strict=True), 1)
+    )
+
+
+_SHARES = np.array((4, 8, 17, 22, 31, 40, 6, 1, 2, 1, 4, 25, 30, 9, 20, 27, 2, 3, 1, 6, 3, 5)) / 267
+
+
+def _store_report(
+    site: Site, case_id: str, report: Report, slide_paths: Sequence[Path] = (), picture: Image.Image | None = None
+) -> None:
+    report = replace(report, case_id=case_id)
+    folder = site.folder / case_id / "revision-0"
     folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps(result_document(report)))
-    (folder / "oru.hl7").write_text("MSH|^~\\&|\r")
-    _overview(report).save(folder / "overview.png")
-    now = datetime.now(UTC)
-    order_id = f"order of {case_id}"
-    series = f"{report.slide.series_instance_uid}.{int(case_id[1:], 16)}"
+    made = write_results(report, slide_paths, load_codes(), folder) if slide_paths else ()
+    (folder / "result.json").write_bytes(result_json(report))
+    (folder / "oru.hl7").write_bytes(encode_oru(report, load_codes(), ResultsConfig()))
+    if report.analysis is not None:
+        (picture or _overview(report)).save(folder / "overview.png")
+        save_analysis(report.analysis, analysis_file(site.folder, case_id, 0))
+    rows = [
+        {
+            "kind": written.kind,
+            "path": written.path,
+            "sop_instance_uid": written.sop_instance_uid,
+            "series_instance_uid": written.series_instance_uid,
+        }
+        for written in made
+    ]
+    plain = (("RESULT", "result.json"), ("OVERVIEW", "overview.png"), ("ORU", "oru.hl7"))
+    rows += [{"kind": kind, "path": folder / name} for kind, name in plain if (folder / name).is_file()]
     with site.database.write() as connection:
-        connection.execute(
-            orders.insert().values(
-                id=order_id,
-                business_key=order_id,
-                state="open",
-                body=cases.ORDER.dump_python(report.order, mode="json"),
-                received_at=now,
-                updated_at=now,
-            )
+        _store_parts(connection, case_id, report, exists=bool(slide_paths))
+        for row in rows:
+            common = {"case_id": case_id, "revision": 0, "name": row["path"].name, "sha256": ""}
+            media_type = _MEDIA.get(row["kind"], "application/dicom")
+            values = {**common, **row, "path": str(row["path"]), "media_type": media_type, "created_at": _now()}
+            connection.execute(objects.insert().values(**values))
+
+
+def _store_parts(connection: sa.Connection, case_id: str, report: Report, *, exists: bool) -> None:
+    """Order, slide and a refused delivery of a case."""
+    order_id = f"order of {case_id}"
+    series = report.slide.series_instance_uid if exists else f"2.25.{int(case_id[1:], 16)}"
+    body = cases.ORDER.dump_python(report.order, mode="json")
+    connection.execute(
+        orders.insert().values(
+            id=order_id, business_key=order_id, state="open", body=body, received_at=_now(), updated_at=_now()
         )
-        connection.execute(
-            slides.insert().values(
-                series_instance_uid=series,
-                study_instance_uid=report.slide.study_instance_uid,
-                state="complete",
-                info=cases.SLIDE_INFO.dump_python(report.slide, mode="json"),
-                first_instance_at=now,
-                last_instance_at=now,
-            )
-        )
-        cases.note(
-            connection,
-            case_id,
-            "result made",
-            order_id=order_id,
+    )
+    connection.execute(
+        slides.insert().values(
             series_instance_uid=series,
-            result_status=report.status.value,
-            synthetic=report.slide.synthetic,
+            study_instance_uid=report.slide.study_instance_uid,
+            state="complete",
+            info=cases.SLIDE_INFO.dump_python(report.slide, mode="json"),
+            first_instance_at=_now(),
+            last_instance_at=_now(),
         )
-        for kind, name in (("RESULT", "result.json"), ("OVERVIEW", "overview.png"), ("ORU", "oru.hl7")):
-            connection.execute(
-                objects.insert().values(
-                    case_id=case_id,
-                    revision=0,
-                    kind=kind,
-                    name=name,
-                    media_type=_MEDIA[kind],
-                    path=str(folder / name),
-                    sha256="",
-                    created_at=now,
-                )
-            )
-        connection.execute(
-            deliveries.insert().values(
-                id=f"{case_id} pacs",
-                case_id=case_id,
-                revision=0,
-                destination="pacs",
-                kind="dicom",
-                state="refused",
-                attempts=2,
-                problem="association rejected",
-                updated_at=now,
-            )
+    )
+    about = {"order_id": order_id, "series_instance_uid": series, "slide_digest": report.slide.digest}
+    result = {"result_status": report.status.value, "synthetic": report.slide.synthetic, "analysed_at": _now()}
+    cases.note(connection, case_id, "result made", **about, **result)
+    connection.execute(
+        deliveries.insert().values(
+            id=f"{case_id} pacs",
+            case_id=case_id,
+            revision=0,
+            destination="pacs",
+            kind="dicom",
+            state="refused",
+            attempts=2,
+            problem="association rejected",
+            updated_at=_now(),
         )
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _thumbnail(slide: Slide) -> Image.Image:
+    width, height = slide.size
+    return Image.fromarray(slide.read(Box(x0=0, y0=0, x1=width, y1=height), slide.mpp * max(width, height) / 1500))
 
 
 def _overview(report: Report) -> Image.Image:

@@ -11,7 +11,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from node.cases import list_cases, read_case
 from node.views import CaseEvent, CaseFile, CaseRow, CaseState, CaseView, ClassView, DeliveryView, WorklistQuery
 from node.web.problems import RequestError
-from node.web.sources import Sources, WebSources
+from node.web.sources import Sources
 from pipeline.domain import Order, ResultStatus, SlideInfo
 
 api = APIRouter(prefix="/api", tags=["cases"])
@@ -37,6 +37,7 @@ class FileLink:
     media_type: str
     revision: int
     sop_instance_uid: str
+    series_instance_uid: str
     size: int  # bytes
 
 
@@ -114,7 +115,7 @@ async def events(request: Request) -> AsyncIterator[ServerSentEvent]:
             yield ServerSentEvent(event="case", data=await page.get())
 
 
-def _case(sources: WebSources, case_id: str) -> CaseView:
+def _case(sources: Sources, case_id: str) -> CaseView:
     view = read_case(sources.database, case_id)
     if view is None:
         raise RequestError(404, "no such case", field="case_id", remedy="choose a case from the worklist")
@@ -128,5 +129,6 @@ def _link(file: CaseFile) -> FileLink:
         media_type=file.media_type,
         revision=file.revision,
         sop_instance_uid=file.sop_instance_uid,
+        series_instance_uid=file.series_instance_uid,
         size=file.path.stat().st_size,
     )

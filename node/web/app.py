@@ -12,6 +12,7 @@ from dicom_io.frames import FrameTables
 from node.cases import changed_since
 from node.catalogue import Catalogue
 from node.web.api import api
+from node.web.cells import cells
 from node.web.dicomweb import DicomWeb, search
 from node.web.feed import CaseFeed
 from node.web.headers import SecurityHeaders
@@ -40,9 +41,11 @@ def create_web(sources: WebSources) -> FastAPI:
         cache=sources.cache / "metadata",
         receiver=sources.receiver,
     )
+    app.state.cell_book = sources.cells
     install_problem_answers(app)
     app.include_router(health)
     app.include_router(api)
+    app.include_router(cells)
     for service in (search, retrieve, render, storing):
         app.include_router(service)
     for address, name in _PAGES.items():

@@ -3,13 +3,15 @@
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Scripts and workers come from the node alone; WebAssembly decodes the slide's frames in the viewer's worker.
+# One style element of dicom-microscopy-viewer, by its content; another version of it shows as an error in the browser.
+_VIEWER_STYLE = "'sha256-JxUHoUDhN6FBkSak1coehzJME/jqPm3SsO+5PriuYOg='"
+# Scripts and workers come from the node alone; WebAssembly transforms the colours of the slide's frames.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self' 'wasm-unsafe-eval'",
         "worker-src 'self' blob:",
-        "style-src 'self'",
+        f"style-src 'self' {_VIEWER_STYLE}",
         "img-src 'self' data: blob:",
         "font-src 'self'",
         "connect-src 'self'",
@@ -18,6 +20,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+# The codecs of the viewer's worker build their glue code at run time; a worker has no page, and this one sees only its frames.
+_WORKER = "/static/js/dataLoader.worker.min.js"
+_WORKER_POLICY = "default-src 'none'; script-src 'self' 'unsafe-eval'; connect-src 'self'"
 _HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -42,6 +47,8 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if scope["path"] == _WORKER:
+                    headers["Content-Security-Policy"] = _WORKER_POLICY
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
                 keep = lasting and message["status"] == 200

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
+from node.cell_book import CellBook
 from node.database import Database
 from node.views import Check, ClassView
 from node.web.dicomweb import Receiver
@@ -28,6 +29,7 @@ class WebSources:
     classes: tuple[ClassView, ...]
     registry: CollectorRegistry
     receiver: Receiver
+    cells: CellBook
     cache: Path
     static: Path = STATIC
     poll_interval_s: float = 0.5

@@ -2,14 +2,16 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from prometheus_client import CollectorRegistry
 
 from dicom_io.codes import class_color
+from node.cell_book import CellBook
 from node.codes import load_codes
 from node.views import Check
 from node.web.app import create_web
@@ -28,6 +30,7 @@ _FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+expect.set_options(timeout=30_000)
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 
 
@@ -63,6 +66,7 @@ def address(site: Site, pages: Path, tmp_path: Path) -> Iterator[str]:
         registry=CollectorRegistry(),
         static=pages,
         receiver=site.receiver,
+        cells=CellBook(site.database, site.folder),
         cache=tmp_path / "cache",
         poll_interval_s=0.05,
     )
@@ -75,8 +79,9 @@ def address(site: Site, pages: Path, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def page(chromium: Browser, address: str) -> Iterator[Page]:
     """A page that may not ask anyone but the node, and may not log an error."""
-    context = chromium.new_context(base_url=address, viewport={"width": 1440, "height": 1000})
+    context = chromium.new_context(base_url=address, viewport={"width": 1440, "height": 1080})
     page = context.new_page()
+    page.set_default_timeout(60_000)  # software rendering on a busy machine
     faults: list[str] = []
     page.on(
         "request", lambda request: request.url.startswith((address, "blob:", "data:")) or faults.append(request.url)
@@ -86,6 +91,20 @@ def page(chromium: Browser, address: str) -> Iterator[Page]:
     yield page
     context.close()
     assert faults == []
+
+
+@pytest.fixture
+def until(page: Page) -> Callable[[Callable[[], object]], bool]:
+    """`until(condition)` polls as `wait_for` does, but lets the browser work in between."""
+
+    def wait(condition: Callable[[], object], timeout_s: float = 120.0) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, "condition not met"
+            page.wait_for_timeout(500)
+        return True
+
+    return wait
 
 
 @pytest.fixture

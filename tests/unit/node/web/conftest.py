@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry, Counter
 
+from node.cell_book import CellBook
 from node.views import Check, ClassView
 from node.web.app import create_web
 from node.web.sources import WebSources
@@ -41,6 +42,7 @@ def sources(site: Site, checks: list[Check], tmp_path: Path) -> WebSources:
         registry=registry,
         static=static,
         receiver=site.receiver,
+        cells=CellBook(site.database, site.folder),
         cache=tmp_path / "cache",
         poll_interval_s=0.02,
     )

@@ -2,6 +2,7 @@
 
 import type { CellClass, Component, Result } from "../shared/api";
 import { capital, count, percent } from "../shared/format";
+import { Swatch } from "../shared/Swatch";
 
 type Count = NonNullable<Result["differential"]>;
 
@@ -99,10 +100,6 @@ function Row({ row, top, cellClass }: { row: Component; top: number; cellClass: 
       <td class="chart"><Bar row={row} top={top} color={color} /></td>
     </tr>
   );
-}
-
-export function Swatch({ color }: { color: string }) {
-  return <span class="swatch" aria-hidden="true"><svg viewBox="0 0 11 11"><rect width="11" height="11" rx="2" fill={color} /></svg></span>;
 }
 
 /** A bar of `percent` with a whisker from limit to limit; the figures beside it say the same. */

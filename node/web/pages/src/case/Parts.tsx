@@ -7,8 +7,7 @@ import { StateBadge } from "../shared/State";
 export function Overview({ detail }: { detail: CaseDetail }) {
   const picture = latest(detail.files, "OVERVIEW");
   return (
-    <section class="card" aria-labelledby="overview-title">
-      <h2 id="overview-title">Slide overview</h2>
+    <>
       {picture ? (
         <figure>
           <div class="overview">
@@ -21,7 +20,7 @@ export function Overview({ detail }: { detail: CaseDetail }) {
       ) : (
         <p class="no-overview">No picture yet: it is drawn when the slide has been analysed.</p>
       )}
-    </section>
+    </>
   );
 }
 

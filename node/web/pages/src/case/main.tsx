@@ -8,7 +8,8 @@ import { Frame, Refusal } from "../shared/Frame";
 import { useCaseEvents } from "../shared/live";
 import { isActive, PriorityTag, Progress, StateBadge } from "../shared/State";
 import { Differential } from "./Differential";
-import { Deliveries, Downloads, History, latest, Overview, Provenance, Warnings } from "./Parts";
+import { Workbench } from "./Workbench";
+import { Deliveries, Downloads, History, latest, Provenance, Warnings } from "./Parts";
 
 const caseId = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 const STATUS = { P: "Preliminary", F: "Final", C: "Corrected", X: "No result" } as const;
@@ -76,8 +77,8 @@ function Body({ shown: { detail, result }, classes }: { shown: Shown; classes: C
       <Notices detail={detail} result={result} />
       {isActive(row) && <section class="card running" aria-label="Progress"><StateBadge state={row.state} /><Progress row={row} /></section>}
       <div class="columns">
+        {detail.slides.length > 0 && <Workbench detail={detail} classes={classes} />}
         {result?.differential ? <Differential differential={result.differential} classes={classes} /> : <NoCount detail={detail} result={result} />}
-        <Overview detail={detail} />
       </div>
       <div class="thirds">
         {result && <Warnings result={result} unrecognised={unrecognised} />}

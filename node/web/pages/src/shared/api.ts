@@ -93,6 +93,7 @@ export interface FileLink {
   media_type: string;
   revision: number;
   sop_instance_uid: string;
+  series_instance_uid: string;
   size: number;
 }
 

@@ -1,0 +1,122 @@
+"""The cells of a case: what the model saw, kept in memory for the cases looked at last, and their pictures."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import sqlalchemy as sa
+
+from dicom_io.slide import DicomSlide
+from node import cases
+from node.archive import analysis_file, load_analysis
+from node.database import Database, instances
+from node.errors import NoAnalysis
+from pipeline.crops import crop_sheet
+from pipeline.domain import Analysis, RgbImage
+
+FIELD_UM = 26.0  # the largest nucleated cells, but for megakaryocytes, with a margin
+_KEPT_ANALYSES = 8
+_KEPT_SLIDES = 6
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class _Recent(Generic[K, V]):
+    """The values made last, each made once; `drop` is called with one that has to go."""
+
+    def __init__(self, capacity: int, make: Callable[[K], V], drop: Callable[[V], None] = lambda value: None) -> None:
+        self._capacity = capacity
+        self._make = make
+        self._drop = drop
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V:
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+            else:
+                self._values[key] = self._make(key)
+                while len(self._values) > self._capacity:
+                    self._drop(self._values.popitem(last=False)[1])
+            return self._values[key]
+
+    def clear(self) -> None:
+        """Drop them all."""
+        with self._lock:
+            while self._values:
+                self._drop(self._values.popitem()[1])
+
+
+class CellBook:
+    """Analyses and slides of the cases people look at; safe to use from several threads.
+
+    Parameters
+    ----------
+    database : Database
+    folder : Path
+        Where the runs keep their analyses (`node.archive.analysis_file`).
+    """
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database = database
+        self._folder = folder
+        self._analyses: _Recent[Path, Analysis] = _Recent(_KEPT_ANALYSES, load_analysis)
+        self._slides: _Recent[tuple[Path, ...], DicomSlide] = _Recent(_KEPT_SLIDES, DicomSlide.open, DicomSlide.close)
+
+    def run_of(self, case_id: str) -> int:
+        """Which run of the case counts.
+
+        Raises
+        ------
+        UnknownCase
+            There is no such case.
+        """
+        with self._database.read() as connection:
+            return int(cases.current(connection, case_id).run)
+
+    def analysis(self, case_id: str, run: int) -> Analysis:
+        """What one run of a case saw.
+
+        Raises
+        ------
+        NoAnalysis
+            The slide has not been counted, or could not be.
+        """
+        path = analysis_file(self._folder, case_id, run)
+        try:
+            return self._analyses.get(path)
+        except FileNotFoundError as exc:
+            msg = "the case has no counted cells: wait until it is analysed, or read its cause"
+            raise NoAnalysis(msg) from exc
+
+    def sheet(self, case_id: str, run: int, cell_ids: Sequence[int], side: int, columns: int) -> RgbImage:
+        """Pictures of some cells, `side` pixels each, row by row.
+
+        Raises
+        ------
+        NoAnalysis
+            As above.
+        SlideError
+            The slide's files cannot be read.
+        KeyError
+            The case has no such cell.
+        """
+        known = {cell.id: cell for cell in self.analysis(case_id, run).cells}
+        boxes = [known[cell_id].box for cell_id in cell_ids]
+        centres = [((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2) for box in boxes]
+        return crop_sheet(self._slide(case_id), centres, FIELD_UM, side, columns)
+
+    def close(self) -> None:
+        """Close the slides."""
+        self._slides.clear()
+
+    def _slide(self, case_id: str) -> DicomSlide:
+        with self._database.read() as connection:
+            series = cases.current(connection, case_id).series_instance_uid
+            paths = connection.execute(
+                sa.select(instances.c.path).where(instances.c.series_instance_uid == series).order_by(instances.c.path)
+            ).scalars()
+            return self._slides.get(tuple(Path(path) for path in paths))

@@ -1,0 +1,125 @@
+"""The slide in the browser: what is painted is what the file holds, and overlays lie where the cells are."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from dicom_io.slide import DicomSlide
+from pipeline.domain import Box
+from tests.stored_cases import Site, slide_case
+
+
+@pytest.fixture
+def case_id(site: Site, shared: Path) -> str:
+    return slide_case(site, shared / "slides" / "marrow-fields")
+
+
+def picture_of(page: Page) -> np.ndarray:
+    """What is on the screen where the slide is, (H, W, 3)."""
+    box = page.locator(".viewer").bounding_box()
+    return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB"))
+
+
+def fragment(page: Page) -> str:
+    return page.evaluate("location.hash")
+
+
+def hide_overlays(page: Page) -> None:
+    for name in ("Cells", "Regions"):
+        page.get_by_role("checkbox", name=name, exact=True).uncheck()
+    page.get_by_role("button", name="Overlays").click()
+
+
+def test_the_slide_is_painted_as_the_file_holds_it(
+    page: Page,
+    site: Site,
+    shared: Path,
+    case_id: str,
+    until: Callable[..., bool],
+    keep_picture: Callable[..., None],
+) -> None:
+    page.goto(f"/cases/{case_id}#slide&x=5120&y=2850&r=2")
+    expect(page.get_by_role("button", name="Zoom in")).to_be_visible()
+    until(lambda: picture_of(page).std() > 12)
+    keep_picture(page, "viewer")
+    hide_overlays(page)
+    with DicomSlide.open([shared / "slides" / "marrow-fields"]) as slide:
+        height, width, _ = picture_of(page).shape
+        box = Box(x0=5120 - width, y0=2850 - height, x1=5120 + width, y1=2850 + height)
+        expected = slide.read(box, 2 * slide.mpp).astype(float)
+
+    def difference() -> float:
+        shown = picture_of(page).astype(float)
+        middle = np.s_[100:-100, 250:-250]
+        return float(np.abs(shown[middle] - expected[middle]).mean())
+
+    assert until(lambda: difference() < 2)
+
+
+def test_overlays_switch_on_and_off(page: Page, case_id: str, until: Callable[..., bool]) -> None:
+    page.goto(f"/cases/{case_id}#slide&x=5120&y=2850&r=2")
+    until(lambda: painted(page) > 500)
+    page.get_by_role("checkbox", name="Cells", exact=True).uncheck()
+    page.get_by_role("checkbox", name="Regions", exact=True).uncheck()
+    assert until(lambda: painted(page) == 0)
+    page.get_by_role("checkbox", name="Cells", exact=True).check()
+    page.get_by_role("button", name="None", exact=True).click()
+    assert until(lambda: painted(page) == 0)
+    page.get_by_role("checkbox", name="Plasma cell").check()
+    assert until(lambda: painted(page) > 100)
+
+
+def test_the_segmentation_is_painted_in_the_colours_of_its_classes(
+    page: Page, case_id: str, until: Callable[..., bool], keep_picture: Callable[..., None]
+) -> None:
+    page.goto(f"/cases/{case_id}#slide&x=5120&y=2850&r=2")
+    until(lambda: picture_of(page).std() > 12)
+    page.get_by_role("checkbox", name="Cells", exact=True).uncheck()
+    before = picture_of(page).astype(int)
+    page.get_by_role("checkbox", name="Segmentation").check()
+
+    def changed() -> float:
+        return float((np.abs(picture_of(page).astype(int) - before).max(axis=2) > 25)[100:-100, 100:-260].mean())
+
+    assert until(lambda: changed() > 0.02)
+    keep_picture(page, "viewer-segmentation")
+    page.get_by_role("checkbox", name="Segmentation").uncheck()
+    assert until(lambda: changed() < 0.005)
+
+
+def test_a_click_selects_the_cell_and_the_address_leads_back_to_it(
+    page: Page, case_id: str, until: Callable[..., bool]
+) -> None:
+    page.goto(f"/cases/{case_id}#slide&cell=100")
+    until(lambda: "x=" in fragment(page))
+    until(lambda: painted(page) > 500)
+    viewer = page.locator(".viewer").bounding_box()
+    page.mouse.click(viewer["x"] + viewer["width"] / 2, viewer["y"] + viewer["height"] / 2)
+    assert until(lambda: fragment(page).endswith("cell=100"))
+
+
+def test_the_slide_moves_by_keyboard(page: Page, case_id: str, until: Callable[..., bool]) -> None:
+    page.goto(f"/cases/{case_id}#slide&x=5120&y=2850&r=2")
+    until(lambda: picture_of(page).std() > 12)
+    page.locator(".viewer-slide").focus()
+    page.keyboard.press("ArrowRight")
+    assert until(lambda: "x=5120" not in fragment(page))
+    page.keyboard.press("+")
+    assert until(lambda: "r=2.000" not in fragment(page))
+
+
+def painted(page: Page) -> int:
+    """Pixels of the overlay that are not transparent."""
+    return page.locator(".viewer-overlay").evaluate(
+        """canvas => {
+            const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+            let seen = 0
+            for (let at = 3; at < data.length; at += 4) seen += data[at] > 0
+            return seen
+        }"""
+    )
