@@ -20,7 +20,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-# The codecs of the viewer's worker build their glue code at run time; a worker has no page, and this one sees only its frames.
+# The codecs of the worker build their glue code at run time; a worker has no page, and this one sees only frames.
 _WORKER = "/static/js/dataLoader.worker.min.js"
 _WORKER_POLICY = "default-src 'none'; script-src 'self' 'unsafe-eval'; connect-src 'self'"
 _HEADERS = {

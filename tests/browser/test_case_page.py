@@ -22,6 +22,7 @@ def test_result_is_shown_with_its_limits_and_labels(page: Page, site: Site, keep
     assert row.locator("svg rect").last.bounding_box()["width"] > 1
     expect(page.get_by_text("stain is weak: compare by eye")).to_be_visible()
     expect(page.get_by_text("association rejected")).to_be_visible()
+    page.get_by_role("tab", name="Overview").click()
     picture = page.get_by_role("img", name="The slide with the countable region")
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") > 0
