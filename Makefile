@@ -7,7 +7,7 @@ PACKAGES := dcmtk dicom3tools orthanc orthanc-dicomweb orthanc-wsi postgresql ch
 WEB      := node/web/pages
 STATIC   := node/web/static
 
-.PHONY: demo test check lint unit peers system install packages web bench clean
+.PHONY: demo test check lint unit picture install packages web bench clean
 
 demo: install web
 	$(BIN)/marrow-node demo $(ARGS)
@@ -54,6 +54,10 @@ $(STATIC)/.built: $(shell find $(WEB) -type f -not -path '*/node_modules/*' 2>/d
 	npm --prefix $(WEB) ci --no-audit --no-fund --loglevel=error
 	npm --prefix $(WEB) run build
 	touch $@
+
+# The README's picture.
+picture: install packages web
+	$(BIN)/python -m tests.browser.picture docs/case-page.png
 
 clean:
 	rm -rf $(VENV) $(STATIC) $(WEB)/node_modules

@@ -87,9 +87,9 @@ def demo(
     browser: Annotated[bool, typer.Option(help="Keep the node up and open its page when a person is there.")] = True,
 ) -> None:
     """Show the whole way once: a slide and an order go in; SEG, ANN, SR and an ORU come out."""
-    from node.demo import run_demo
+    from node.demo import run_demo, show_page
 
-    run_demo(slide, roi=roi, tiles=tiles, port_base=port_base, browser=browser)
+    run_demo(slide, roi=roi, tiles=tiles, port_base=port_base, visit=show_page if browser else None)
 
 
 @app.command()

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -58,7 +58,9 @@ class Received:
     results: list[bytes] = field(default_factory=list)
 
 
-def run_demo(slide: Path | None, *, roi: str, tiles: str, port_base: int | None, browser: bool) -> None:
+def run_demo(
+    slide: Path | None, *, roi: str, tiles: str, port_base: int | None, visit: Callable[[str], None] | None = None
+) -> None:
     """Send a slide and its order through a node, and check what comes out.
 
     Parameters
@@ -69,8 +71,8 @@ def run_demo(slide: Path | None, *, roi: str, tiles: str, port_base: int | None,
         The keys of the same name of the site's section `analysis`.
     port_base : int or None
         The node listens on this port, the next and the one after; without it on free ports.
-    browser : bool
-        Open the result page, and keep the node up until Enter is pressed, when a person is at the terminal.
+    visit : Callable[[str], None], optional
+        Called with the address of the result page while the node is still up.
 
     Raises
     ------
@@ -106,9 +108,15 @@ def run_demo(slide: Path | None, *, roi: str, tiles: str, port_base: int | None,
         _show(view, site, console)
         page = f"http://127.0.0.1:{ports['web']}/cases/{view.row.case_id}"
         console.print(f"the result page: {page}")
-        if browser and sys.stdin.isatty():
-            webbrowser.open(page)
-            console.input("press Enter to end the demonstration ")
+        if visit is not None:
+            visit(page)
+
+
+def show_page(page: str) -> None:
+    """Open a page when a person is at the terminal, until Enter is pressed."""
+    if sys.stdin.isatty():
+        webbrowser.open(page)
+        Console().input("press Enter to end the demonstration ")
 
 
 def _synthetic(folder: Path) -> Path:

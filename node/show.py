@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pipeline.domain import DifferentialCount, Report
 
-_BAR = 12
+_BAR = 10
 _DOING = {
     "read": "reading the slide",
     "quality": "checking focus and stain",
@@ -63,8 +63,8 @@ def differential_table(count: DifferentialCount) -> Table:
     ratio = "not defined" if count.me_ratio is None else f"{count.me_ratio:.1f}"
     table = Table(title=f"{count.total} cells · M:E {ratio}", caption=count.me_definition, box=SIMPLE_HEAD)
     table.add_column("class", no_wrap=True)
-    for heading in ("count", "%", "95 % limits"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading, width in (("count", 5), ("%", 5), ("95 % limits", 11)):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
     table.add_column("", no_wrap=True)
     longest = max((component.percent for component in count.components), default=0.0) or 1.0
     for component in count.components:

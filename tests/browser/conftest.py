@@ -18,18 +18,9 @@ from node.web.app import create_web
 from node.web.classes import class_views
 from node.web.server import WebServer
 from node.web.sources import STATIC, WebSources
+from tests.browser.picture import FLAGS
 from tests.stored_cases import Site
 
-_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-sync",
-]
 expect.set_options(timeout=30_000)
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 
@@ -39,7 +30,7 @@ def chromium() -> Iterator[Browser]:
     executable = shutil.which("chromium")
     assert executable, "chromium is missing: apt-get install chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         yield browser
         browser.close()
 
