@@ -28,7 +28,10 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """How long and how fast. The rate rises linearly for `warmup` of the steps, then falls as a cosine to 1 %."""
+    """How long and how fast. The rate rises linearly for `warmup` of the steps, then falls as a cosine to 1 %.
+
+    `stop` ends a run after so many of its epochs, the rate as if all were to come; 0 runs them all.
+    """
 
     epochs: int
     learning_rate: float
@@ -38,6 +41,7 @@ class Schedule:
     ema: float = 0.0
     seed: int = 1
     threads: int = 2
+    stop: int = 0
 
 
 def quiet(_fraction: float, _message: str) -> None:
@@ -87,7 +91,7 @@ def fit(
     if checkpoint is not None:
         history = _restore(checkpoint, model, average, optimiser)
     total = schedule.epochs * steps
-    for epoch in range(len(history), schedule.epochs):
+    for epoch in range(len(history), schedule.stop or schedule.epochs):
         torch.manual_seed(schedule.seed * 10_000 + epoch)
         model.train()
         sum_loss, seen = 0.0, 0

@@ -69,7 +69,7 @@ class Recipe:
     )
     decoder: cells.CellsTraining = field(
         default_factory=lambda: cells.CellsTraining(
-            schedule=Schedule(epochs=3, learning_rate=1e-4, batch=8, seed=1, threads=1)
+            schedule=Schedule(epochs=3, learning_rate=1e-4, batch=8, seed=1, threads=1, stop=2)
         )
     )
 
