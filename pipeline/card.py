@@ -46,7 +46,7 @@ def model_card(document: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
         "    marrow-node evaluate --bundle BUNDLE --real DATA --out OUT",
         "## Measured against the targets",
         "| what | target | measured | n | met |\n|---|---|---|---|---|\n" + "\n".join(_target_rows(figures)),
-        *[f"- {note}" for note in document.get("limits", [])],
+        *[f"- {note}" for note in figures.get("notes", [])],
         "Real cells: the quarter of the files whose name's SHA-256 falls below 0.25, never trained on. The mll and pbc "
         "crops carry no patient ids, so cells of one patient may be on both sides of the split. Synthetic smears have "
         "seeds from 900,000; centre b's stain was never trained on. segpc and zheng were only evaluated on; their "

@@ -193,7 +193,7 @@ def _classes(real: Crops, imagenet: Path, work: Path, out: Path, recipe: Recipe,
     drawn = synthetic_crops(stored["images"], stored["codes"].tolist())
     classes.train_classes(model, join([train, drawn]), validation, recipe.joint, work / "classes", say)
     save_weights(model, out / "classes.safetensors")
-    return classes.fit_temperature(classes.predict(model, validation), validation.allowed)
+    return classes.fit_temperature(classes.predict(model, validation, turns=ClasserConfig().turns), validation.allowed)
 
 
 def synthetic_crops(images: NDArray[np.uint8], codes: list[str]) -> Crops:
