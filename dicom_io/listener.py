@@ -31,6 +31,7 @@ from dicom_io.transport import MAXIMUM_PDU, use_bounded_sockets
 log = logging.getLogger(__name__)
 
 SUCCESS = 0x0000
+_CLOSING_S = 5.0
 _ERROR_COMMENT_LENGTH = 64  # VR LO
 
 
@@ -113,8 +114,16 @@ class DicomListener:
             raise PeerError(f"DICOM port {where} cannot be opened: {exc.strerror}", retryable=False) from exc
 
     def stop(self) -> None:
-        """End every association and close the port."""
-        self._ae.shutdown()
+        """Close the port and abort every association."""
+        self._server.shutdown()
+        for assoc in self._ae.active_associations:
+            if assoc.is_established:
+                assoc.abort()
+            else:  # not begun or about to end: an abort has no meaning there (PS3.8 table 9-10)
+                assoc.dul.kill_dul()
+                if assoc.dul.is_alive():
+                    assoc.dul.join(_CLOSING_S)
+                assoc.dul.socket.close()
 
     def _handle_store(self, event: Event) -> int | Dataset:
         calling_ae = str(event.assoc.requestor.ae_title)

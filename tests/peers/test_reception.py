@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -167,6 +168,18 @@ def test_noise_on_the_port_does_not_stop_the_listener(tmp_path, noise):
         with socket.create_connection(("127.0.0.1", receiver.listener.port), timeout=10) as connection:
             connection.sendall(noise)
         echo(receiver.peer)
+
+
+def test_stopping_does_not_wait_for_a_peer_that_says_nothing(tmp_path, wait_for):
+    """No thread is left that would keep the process alive."""
+    before = set(threading.enumerate())
+    with receiving(tmp_path / "store") as receiver:
+        connection = socket.create_connection(("127.0.0.1", receiver.listener.port), timeout=10)
+        wait_for(lambda: any("AcceptorThread" in thread.name for thread in threading.enumerate()))
+        started = time.monotonic()
+    assert time.monotonic() - started < 10
+    wait_for(lambda: all(thread.daemon for thread in set(threading.enumerate()) - before), timeout_s=10)
+    connection.close()
 
 
 def test_a_request_without_a_data_set_is_refused(tmp_path):
