@@ -1,8 +1,11 @@
 """The process that owns the model: opens slides and counts them, one at a time."""
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import structlog
 
 from dicom_io.completeness import volumes_of
 from dicom_io.errors import InstanceRejected, SlideError
@@ -12,6 +15,10 @@ from node.settings import AnalysisSettings, BundleSettings
 from pipeline import run
 from pipeline.bundle import DEFAULT, load_bundle
 from pipeline.domain import Analysis, BundleInfo, SlideInfo
+
+DEVICE_LOST = 75  # EX_TEMPFAIL of sysexits.h
+
+_log = structlog.get_logger(__name__)
 
 
 class Inference:
@@ -44,9 +51,17 @@ class Inference:
         OutOfMemory
             Trying again may help.
 
+        A CUDA error, after which no process can use its device again, ends this one.
+
         """
         with self._one_at_a_time:
-            return run.analyse(slide, self._bundle, self._settings, progress)
+            try:
+                return run.analyse(slide, self._bundle, self._settings, progress)
+            except RuntimeError as exc:
+                if "CUDA error" not in str(exc):
+                    raise
+                _log.critical("the GPU failed; this process cannot use it again and ends", error=str(exc))
+                os._exit(DEVICE_LOST)  # the supervisor starts another, which takes the case up
 
 
 def bundle_folder(bundle: BundleSettings) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from dicom_io.header import parse_header
 from dicom_io.wsi import WsiIdentity, write_pyramid
 from pipeline.domain import Patient, Slide
 
@@ -33,6 +34,18 @@ def write_scan(slide: Slide, folder: Path, accession: str) -> Scan:
     )
     paths = write_pyramid(slide, folder, identity)
     return Scan(accession=accession, container=container, patient=patient, paths=paths)
+
+
+def scan_of(folder: Path) -> Scan:
+    """A slide that is on the disk already."""
+    paths = tuple(sorted(folder.glob("*.dcm")) or sorted(folder.iterdir()))
+    header = parse_header(paths[0])
+    return Scan(
+        accession=header.accession_number,
+        container=header.container_identifier,
+        patient=header.patient,
+        paths=paths,
+    )
 
 
 def dcmsend(port: int, paths: tuple[Path, ...]) -> None:
