@@ -68,7 +68,7 @@ def worker(config: Config = None, supervised: Annotated[bool, typer.Option(hidde
         msg = "database.url is SQLite, whose one worker `marrow-node serve` starts itself; more need PostgreSQL"
         raise SettingsError(msg)
     try:
-        run_worker(settings, parent=sys.stdin.buffer if supervised else None)
+        run_worker(settings, parent=sys.stdin.fileno() if supervised else None)
     except (NodeError, PipelineError) as exc:
         if not supervised:
             raise

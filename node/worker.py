@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import BinaryIO
 
 import structlog
 from dbos import DBOS, DBOSConfig
@@ -38,8 +37,8 @@ _POLL_S = 0.2
 _log = structlog.get_logger(__name__)
 
 
-def run_worker(settings: Settings, *, parent: BinaryIO | None = None) -> None:
-    """Work until told to stop, or until `parent`, the pipe to the parent process, ends.
+def run_worker(settings: Settings, *, parent: int | None = None) -> None:
+    """Work until told to stop, or until `parent`, the descriptor of the pipe to the parent process, ends.
 
     Raises
     ------
@@ -101,8 +100,8 @@ def _only_worker(settings: Settings) -> Iterator[None]:
         yield
 
 
-def _end_with(parent: BinaryIO) -> None:
-    while parent.read(1):
+def _end_with(parent: int) -> None:
+    while os.read(parent, 1):
         pass
     os._exit(0)
 
