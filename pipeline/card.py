@@ -34,7 +34,7 @@ def model_card(document: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     parts = [
         f"# {document['name']} {document['version']}",
         "Not validated for diagnostic use: until a site validates it, every result is preliminary.",
-        "Written by `marrow-node evaluate` from `bundle.json` and what it measured; no figure is entered by hand.",
+        "The figures are those of the functions behind `marrow-node evaluate`, on the samples the notes name.",
         "## Learnt from",
         *[f"- {item['name']} ({item['licence']}){_doi(item)}" for item in document.get("training_data", [])],
         "",
