@@ -25,7 +25,7 @@ def take(address: str, out: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_page(viewport={"width": 1360, "height": 900})
-        page.goto(address)
+        page.goto(f"{address}#overview")
         page.wait_for_function("document.images.length && [...document.images].every(each => each.naturalWidth)")
         page.screenshot(path=out)
         browser.close()
