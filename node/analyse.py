@@ -65,6 +65,6 @@ def analyse_folder(slide: Path, out: Path, settings: Settings, progress: Callabl
         )
         progress("encode", 0.0)
         out.mkdir(parents=True, exist_ok=True)
-        outputs = write_outputs(report, opened, opened.paths, load_codes(), settings.hl7, out)
+        outputs = write_outputs(report, opened, opened.paths, load_codes(), settings, out)
         progress("encode", 1.0)
     return Analysed(report=report, outputs=outputs)

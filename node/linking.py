@@ -218,10 +218,12 @@ class Linking:
         if own is None and empty is None:
             columns = {"series_instance_uid": series, "order_id": found.order_id, **shown}
             return cases.create(connection, CaseState.WAITING, "the slide is here", **columns)
-        if own is None:
-            assert empty is not None
+        if empty is not None and (own is None or (own.order_id is None and own.run == 0)):
+            if own is not None:  # the order's case goes on: the LIS knows its number
+                cases.move(connection, own.id, CaseState.CANCELLED, f"joined with case {empty.id}, which has the order")
             cases.note(connection, empty.id, "the slide is here", series_instance_uid=series, **shown)
             return str(empty.id)
+        assert own is not None
         if empty is not None and own.order_id is None:
             cases.move(connection, empty.id, CaseState.CANCELLED, f"joined with case {own.id}, which has the slide")
         if found.order_id is not None and own.order_id is None:

@@ -78,6 +78,7 @@ class Hl7Settings(Section):
     stall_timeout_s: Seconds = 30
     processing_id: Literal["P", "T", "D"] = "P"
     default_character_set: str = ""
+    application_answer_follows: bool = True
     sending_application: str = "MARROWNODE"
     sending_facility: str = "LAB"
     receiving_application: str = "LIS"

@@ -179,7 +179,7 @@ class CaseSteps:
         folder = self._folder / case_id / f"revision-{case.revision}"
         with replace_folder(folder) as filling, ExitStack() as stack:
             opened = stack.enter_context(DicomSlide.open(paths)) if analysis else None
-            written = write_outputs(report, opened, paths, self._codes, self._settings.hl7, filling)
+            written = write_outputs(report, opened, paths, self._codes, self._settings, filling)
         made = tuple(replace(output, path=folder / output.name) for output in written)
         hold = f"not countable: {report.reason}" if analysis is None else few
         self._record(case_id, run, report, made, hold)
