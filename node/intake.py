@@ -13,11 +13,12 @@ from sqlalchemy.engine import Connection
 
 from dicom_io.store import InstanceHeader
 from hl7 import mllp
-from hl7.acks import accept, is_refusal, refuse
+from hl7.acks import Outcome, accept, is_refusal, refuse
+from hl7.dpow import Kind
 from hl7.errors import ParseError
 from hl7.messages import Header, read_header
-from hl7.orders import parse_order_message
-from node import audit, order_book
+from hl7.orders import OrderRequest, parse_order_message
+from node import audit, order_book, registrations
 from node.database import Database, instances, messages, slides
 from node.queues import SETTLE, Work
 from node.settings import Settings
@@ -63,15 +64,19 @@ class Intake:
             audit.record(connection, calling_ae, "instance received", subject=header.sop_instance_uid)
 
     def released(self, series: frozenset[str]) -> None:
-        """An association ended normally: its slides are complete once nothing follows for `intake.quiet_s`."""
+        """An association ended normally: its slides are complete once nothing follows for `intake.quiet_s`.
+
+        A slide whose archive has already said that its image is there is complete at once.
+        """
         now = datetime.now(UTC)
         with self._database.write() as connection:
             for uid in sorted(series):
-                changed = connection.execute(
-                    slides.update().where(slides.c.series_instance_uid == uid).values(released_at=now)
-                )
-                if changed.rowcount:
-                    self._ask_to_settle(connection, uid, now, self._settings.intake.quiet_s)
+                released = slides.update().where(slides.c.series_instance_uid == uid).values(released_at=now)
+                study = connection.execute(released.returning(slides.c.study_instance_uid)).scalar_one_or_none()
+                if study is not None:
+                    announced = registrations.is_announced(connection, uid, study)
+                    delay_s = 0.0 if announced else self._settings.intake.quiet_s
+                    self._ask_to_settle(connection, uid, now, delay_s)
 
     def message(self, body: bytes, peer: str) -> tuple[bytes, ...]:
         """Take one HL7 message; returns the acknowledgements, which say that it is on disk.
@@ -116,13 +121,16 @@ class Intake:
             )
         except ParseError as exc:
             return (_refuse(body, exc),)
-        outcomes = [
-            order_book.take(connection, request, self._settings.intake, self._work, namespace=hl7.namespace)
-            for request in message.requests
-        ]
+        outcomes = [self._carry_out(connection, message.kind, request) for request in message.requests]
         return accept(
             message, outcomes, at=datetime.now(UTC), control_id=_control_id(), both=hl7.application_answer_follows
         )
+
+    def _carry_out(self, connection: Connection, kind: Kind, request: OrderRequest) -> Outcome:
+        intake, namespace = self._settings.intake, self._settings.hl7.namespace
+        if kind is Kind.ORDER:
+            return order_book.take(connection, request, intake, self._work, namespace=namespace)
+        return registrations.take(connection, request, intake, self._work)
 
     def _ask_to_settle(self, connection: Connection, series: str, now: datetime, delay_s: float) -> None:
         self._work.ask(connection, SETTLE, f"{series}:{now.timestamp():.6f}", series, delay_s=delay_s)
