@@ -245,6 +245,7 @@ class Report:
     analysed_at: datetime
     reason: str = ""
     reviewer: str = ""
+    signed_at: datetime | None = None
     revision: int = 0
     warnings: tuple[str, ...] = field(default=())
 

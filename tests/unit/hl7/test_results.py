@@ -56,6 +56,9 @@ def assert_strictly_valid(data):
     assert kept == [segment.name for segment in read_message(data).segments]
 
 
+PDF = b"%PDF-1.7 a report"
+
+
 @pytest.mark.parametrize(
     ("name", "report", "config"),
     [
@@ -73,6 +76,13 @@ def test_the_message_is_the_golden_one(message, name, report, config):
     data = encode(report, config)
     assert data.decode().split("\r") == message(name).decode().split("\r")
     assert_strictly_valid(data)
+
+
+def test_the_message_with_its_document_is_the_golden_one(message):
+    data = encode(build_report(), pdf=PDF)
+    assert data.decode().split("\r") == message("oru_document").decode().split("\r")
+    assert_strictly_valid(data)  # short enough for hl7apy
+    assert base64.b64decode(rows(data, "OBX")[-1].text(5, 5)) == PDF
 
 
 def test_the_components_add_to_100_and_are_numbered():
