@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from pdf import cells, differential
 from pdf.config import ME_RATIO, PdfConfig
-from pdf.sheet import FAINT, INK, MISSING, SHADE, Foot, Sheet
+from pdf.sheet import APART, FAINT, INK, MISSING, SHADE, Foot, Sheet
 from pipeline.domain import Analysis, CellCode, DifferentialCount, EntityId, Order, Report, ResultStatus, RgbImage
 
 _TITLE = "Bone marrow aspirate: differential count"
@@ -91,7 +91,7 @@ def _foot(report: Report) -> str:
         f"case {report.case_id} revision {report.revision}",
         _moment(report.signed_at or report.analysed_at),
     )
-    return " · ".join(part for part in parts if part)
+    return f"{APART} · ".join(part for part in parts if part)
 
 
 def _head(sheet: Sheet, report: Report, config: PdfConfig) -> None:

@@ -208,6 +208,18 @@ def test_names_keep_their_letters(tmp_path: Path, name: str, shown: str) -> None
     assert "stands for a letter" not in first
 
 
+def test_hebrew_runs_from_right_to_left_and_alone(tmp_path: Path) -> None:
+    patient = build_patient(name="כהן^שרה", patient_id="4711")
+    path = printed(build_report(order=build_order(patient=patient)), tmp_path, pictures={})
+    where: dict[str, list[float]] = {}
+    for word in words(path):  # poppler gives the letters as they stand, from left to right
+        where.setdefault(re.sub("[^\u05d0-\u05ea0-9]", "", word.text), []).append(word.x0)
+    family, given = where["כהן"[::-1]], where["שרה"[::-1]]
+    assert len(family) == len(given) == 2  # in the head and in the foot
+    assert all(right > left for right, left in zip(family, given, strict=True))
+    assert where["4711"][-1] > family[-1]
+
+
 def test_letters_that_no_font_has_are_said_to_be_missing(tmp_path: Path) -> None:
     report = build_report(order=build_order(patient=build_patient(name="Yamada^Tarou=山田^太郎")))
     first, *_ = pages(printed(report, tmp_path))
