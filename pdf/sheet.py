@@ -12,7 +12,7 @@ from unicodedata import bidirectional
 
 import matplotlib
 from fontTools.ttLib import TTFont, TTLibError
-from fpdf import FPDF, FPDFException
+from fpdf import FPDF
 from fpdf.bidi import BidiParagraph
 from fpdf.enums import Align, MethodReturnValue, TextDirection, XPos, YPos
 from fpdf.fonts import TTFFont
@@ -39,6 +39,15 @@ class Foot:
 
     identity: str
     caution: str
+
+
+def check_font(font: str) -> None:
+    """Raise FontError unless the file holds a TrueType or OpenType font, or a collection of them."""
+    try:
+        TTFont(io.BytesIO(Path(font).read_bytes()), fontNumber=0).getBestCmap()
+    except (OSError, TTLibError, KeyError) as exc:
+        msg = f"report.font {font} cannot be used ({type(exc).__name__}): name a TrueType or OpenType file"
+        raise FontError(msg) from exc
 
 
 class Sheet(FPDF):
@@ -195,12 +204,8 @@ class Sheet(FPDF):
         return height
 
     def _add_site_font(self, font: str) -> None:
-        try:
-            TTFont(io.BytesIO(Path(font).read_bytes()), fontNumber=0)  # fpdf2 would leave a file open that is no font
-            self.add_font(_SITE, "", font)
-        except (OSError, FPDFException, TTLibError) as exc:
-            msg = f"report.font {font} cannot be used ({type(exc).__name__}): name a TrueType or OpenType file"
-            raise FontError(msg) from exc
+        check_font(font)  # fpdf2 would leave a file open that is no font
+        self.add_font(_SITE, "", font)
         self.set_fallback_fonts([_SITE], exact_match=False)
 
     def _printable(self, text: str) -> str:
