@@ -5,6 +5,8 @@ NodeError
 ├── UnknownCase          there is no such case
 ├── WrongState           the case is in a state that does not permit this
 ├── NoAnalysis           the case has no counted cells
+├── ReviewRefused        a change or a signature that cannot be made as asked
+├── ReviewConflict       somebody else was faster: cells, review or run have moved on
 ├── CaseCancelled        the case was cancelled, or superseded by a later run, while it ran
 └── RepeatedCrash        the worker died again and again on the same slide
 """
@@ -37,6 +39,18 @@ class WrongState(NodeError):
 
 class NoAnalysis(NodeError):
     """The case has no counted cells."""
+
+
+class ReviewRefused(NodeError):
+    """A change of cells, or a signature, that cannot be made as it was asked for."""
+
+
+class ReviewConflict(NodeError):
+    """Cells, review or run have moved on since they were seen; `cells` names those that somebody else changed."""
+
+    def __init__(self, message: str, cells: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.cells = cells
 
 
 class CaseCancelled(NodeError):
@@ -97,6 +111,8 @@ TABLE: tuple[tuple[type[BaseException], Answer], ...] = (
     (UnknownCase, Answer(dimse=0x0112, ack="AE", condition=204, http=404, retry=False)),
     (WrongState, Answer(dimse=0x0110, ack="AE", condition=207, http=409, retry=False)),
     (NoAnalysis, Answer(dimse=0x0110, ack="AE", condition=207, http=404, retry=False)),
+    (ReviewRefused, Answer(dimse=0x0110, ack="AE", condition=207, http=422, retry=False)),
+    (ReviewConflict, Answer(dimse=0x0110, ack="AE", condition=207, http=409, retry=False)),
     (CaseCancelled, Answer(dimse=0x0110, ack="AE", condition=207, http=409, retry=False)),
     (RepeatedCrash, Answer(dimse=0x0110, ack="AE", condition=207, http=500, retry=False)),
     (DBAPIError, _BUSY),

@@ -130,6 +130,15 @@ class AnalysisSettings(Section):
     max_tiles: Annotated[int, Field(ge=1)] | None = None
 
 
+class ReviewSettings(Section):
+    """What the expert is asked and told, and who stands for what is signed."""
+
+    blind_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    blast_percent: Annotated[float, Field(gt=0, le=100)] = 20.0
+    excluded_lymphoid_percent: Annotated[float, Field(ge=0, le=100)] = 2.0
+    organization: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\\\x00-\x1f]+$")] = "Laboratory"
+
+
 class RetrySettings(Section):
     """How often, and after how long, a thing that failed is tried again.
 
@@ -196,6 +205,7 @@ class Settings(BaseSettings):
     intake: IntakeSettings = IntakeSettings()
     bundle: BundleSettings = BundleSettings()
     analysis: AnalysisSettings = AnalysisSettings()
+    review: ReviewSettings = ReviewSettings()
     retry: RetrySettings = RetrySettings()
     log: LogSettings = LogSettings()
     pacs: tuple[PacsSettings, ...] = ()

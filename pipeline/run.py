@@ -1,7 +1,6 @@
 """The stages in order: slide → regions → tiles → cells → classes → differential count (Zhou et al. 2025)."""
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline import counting, quality, regions
 from pipeline.bundle import Bundle
 from pipeline.cells import CellMask, merge_seams
-from pipeline.domain import CELL_CLASSES, COUNTED_CLASSES, Analysis, Cell, Region, Slide, Tile
+from pipeline.domain import CELL_CLASSES, Analysis, Cell, Region, Slide, Tile
 from pipeline.errors import NoCountableRegion, OutOfMemory, TooFewCells
 from pipeline.geometry import box_of
 
@@ -131,10 +130,8 @@ def classify(
 
 def rescreen(cells: Sequence[Cell], above: float) -> tuple[tuple[str, str], ...]:
     """Counted classes whose expected error (mean of 1 - probability) reaches `above` (Zhou et al. 2025)."""
-    doubt: dict[str, list[float]] = defaultdict(list)
-    for cell in cells:
-        doubt[cell.class_name].append(1 - cell.probability)
-    return tuple((name, "rescreen") for name in COUNTED_CLASSES if name in doubt and np.mean(doubt[name]) >= above)
+    classes = np.array([CELL_CLASSES.index(cell.class_name) for cell in cells], np.int16)
+    return counting.rescreen(classes, np.array([1 - cell.probability for cell in cells]), above)
 
 
 def _cell(number: int, mask: CellMask, row: NDArray[np.float64], review_below: float) -> Cell:
@@ -195,8 +192,8 @@ def _masks(
 
 def _doubts(bundle: Bundle, settings: AnalysisSettings, total: int) -> list[str]:
     doubts = []
-    if total < settings.minimum_cells:
-        doubts.append(f"Only {total} cells were counted; at least {settings.minimum_cells} are wanted.")
+    if few := counting.few_cells(total, settings.minimum_cells):
+        doubts.append(few)
     if bundle.info.unrecognised:
         doubts.append(f"This model cannot recognise: {', '.join(bundle.info.unrecognised)}.")
     return doubts
