@@ -178,7 +178,8 @@ cases = sa.Table(
     _text("bundle_digest"),
     sa.Column("total_cells", sa.Integer),
     sa.Column("me_ratio", sa.Float),
-    sa.Column("alerts", sa.JSON, nullable=False, default=list),
+    sa.Column("alerts", sa.JSON, nullable=False, default=list),  # what pipeline and slide warn of
+    sa.Column("review_alerts", sa.JSON, nullable=False, default=list),  # of the count as it stands, see node/alerts.py
     sa.Column("synthetic", sa.Boolean, nullable=False, default=False),
 )
 
@@ -225,6 +226,52 @@ objects = sa.Table(
     _text("sop_instance_uid", index=True),
     _text("series_instance_uid"),
     sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+# What one run of a case counted: with the analysis in its file, all that a result is made from but the order.
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("case_id", sa.Text, sa.ForeignKey("cases.id"), primary_key=True),
+    sa.Column("run", sa.Integer, primary_key=True),
+    sa.Column("revision", sa.Integer, nullable=False),  # of its first result
+    sa.Column("files", sa.JSON, nullable=False),  # of the slide
+    sa.Column("slide", sa.JSON, nullable=False),  # `SlideInfo`
+    sa.Column("bundle", sa.JSON, nullable=False),  # `BundleInfo`
+    sa.Column("warnings", sa.JSON, nullable=False),
+    sa.Column("analysed_at", UtcDateTime, nullable=False),
+)
+
+# Every change an expert made to a cell, oldest first; none is altered or taken out. See node/review_book.py.
+cell_changes = sa.Table(
+    "cell_changes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),  # the version of the cell and of the review
+    sa.Column("case_id", sa.Text, sa.ForeignKey("cases.id"), nullable=False),
+    sa.Column("run", sa.Integer, nullable=False),
+    sa.Column("cell_id", sa.Integer, nullable=False),
+    sa.Column("class_name", sa.Text),  # null: the model's again
+    sa.Column("previous", sa.Text, nullable=False),  # the class before
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False, index=True),
+    sa.Column("blind", sa.Boolean, nullable=False),  # chosen while the model's class was hidden
+    sa.Index("ix_cell_changes_case_id_run_id", "case_id", "run", "id"),
+)
+
+# Who signed which state of a review; each is one revision of the case's result. See node/signing.py.
+signatures = sa.Table(
+    "signatures",
+    metadata,
+    sa.Column("case_id", sa.Text, sa.ForeignKey("cases.id"), primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("run", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),  # of the review: the newest change that is signed
+    sa.Column("status", sa.Text, nullable=False),  # F, C
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("full_name", sa.Text, nullable=False),
+    _text("reason"),  # why it was signed with mandatory reviews open
+    sa.Column("at", UtcDateTime, nullable=False),
 )
 
 # What DICOMweb searches: one row for each kept instance, received or made; see node/catalogue.py.
