@@ -218,7 +218,10 @@ class BundleInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Analysis:
-    """What the pipeline saw on one slide."""
+    """What the pipeline saw on one slide.
+
+    `saliency` (N, g, g), 0..255, says for each of `cells` where in its square crop the classifier looked.
+    """
 
     regions: tuple[Region, ...]
     tiles: tuple[Tile, ...]
@@ -226,6 +229,7 @@ class Analysis:
     differential: DifferentialCount
     warnings: tuple[str, ...]
     timings_s: tuple[tuple[str, float], ...]
+    saliency: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

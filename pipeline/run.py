@@ -89,7 +89,7 @@ def _analyse(slide: Slide, bundle: Bundle, settings: AnalysisSettings, progress:
 
     masks = _masks(slide, bundle, settings, countable, progress)
     clock.lap("cells")
-    cells = classify(slide, bundle, masks, settings.review_below, lambda done: progress("classes", done))
+    cells, saliency = classify(slide, bundle, masks, settings.review_below, lambda done: progress("classes", done))
     clock.lap("classes")
 
     progress("count", 0.0)
@@ -110,22 +110,25 @@ def _analyse(slide: Slide, bundle: Bundle, settings: AnalysisSettings, progress:
         differential=differential,
         warnings=tuple(warnings),
         timings_s=tuple(clock.laps),
+        saliency=saliency,
     )
 
 
 def classify(
     slide: Slide, bundle: Bundle, masks: Sequence[CellMask], review_below: float, progress: Callable[[float], None]
-) -> tuple[Cell, ...]:
-    """Masks in level-0 pixels → classed cells numbered from 1, top to bottom."""
+) -> tuple[tuple[Cell, ...], NDArray[np.uint8]]:
+    """Masks in level-0 pixels → classed cells numbered from 1, top to bottom, and where the model looked, (N, g, g)."""
     cells: list[Cell] = []
+    maps: list[NDArray[np.uint8]] = []
     crops = bundle.classes.crops(slide, [mask.polygon for mask in masks])
     batch = bundle.classes.config.batch
     for start in range(0, len(masks), batch):
-        rows = bundle.classes.probabilities(crops[start : start + batch])
+        rows, looked = bundle.classes.explained(crops[start : start + batch])
+        maps.append(looked)
         for mask, row in zip(masks[start : start + batch], rows, strict=True):
             cells.append(_cell(len(cells) + 1, mask, row, review_below))
         progress(len(cells) / len(masks))
-    return tuple(cells)
+    return tuple(cells), np.concatenate([bundle.classes.explained([])[1], *maps])
 
 
 def rescreen(cells: Sequence[Cell], above: float) -> tuple[tuple[str, str], ...]:
