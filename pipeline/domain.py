@@ -237,7 +237,8 @@ class Report:
     """What leaves the node: everything SEG, ANN, SR and ORU are made from.
 
     `analysis` is None when the slide could not be counted; then `reason` says why and `status` is NO_RESULT.
-    `revision` is 0 for the first result of a case and grows with each one sent after it.
+    `revision` is 0 for the first result of a case and grows with each one sent after it. A person, `reviewer`, stands
+    for it since `signed_at`; what a correction replaces is the count signed before, `replaces`.
     """
 
     case_id: str
@@ -249,6 +250,8 @@ class Report:
     analysed_at: datetime
     reason: str = ""
     reviewer: str = ""
+    signed_at: datetime | None = None
+    replaces: DifferentialCount | None = None
     revision: int = 0
     warnings: tuple[str, ...] = field(default=())
 
