@@ -141,9 +141,9 @@ def _record(connection: Connection, happened: CaseEvent, case_id: str) -> None:
     )
 
 
-_URGENCY = sa.case({priority.value: place for priority, place in _RANK.items()}, value=cases.c.priority, else_=3)
+_PRIORITY = sa.case({priority.value: place for priority, place in _RANK.items()}, value=cases.c.priority, else_=3)
 _SORT: dict[str, tuple[sa.ColumnElement[Any], ...]] = {
-    "priority": (_URGENCY, cases.c.created_at),
+    "priority": (sa.case((cases.c.urgent, 0), else_=1), _PRIORITY, cases.c.created_at),
     "age": (cases.c.created_at,),
     "state": (cases.c.state, cases.c.created_at),
     "accession": (cases.c.accession_number, cases.c.created_at),
@@ -280,4 +280,5 @@ def _case_row(row: Row[Any]) -> CaseRow:
         progress=1.0 if row.state == CaseState.REPORTED else row.progress,
         synthetic=row.synthetic,
         alerts=(*row.review_alerts, *row.alerts),
+        urgent=row.urgent,
     )

@@ -6,7 +6,7 @@ password in `database.url`, may only come from the environment.
 
 import tomllib
 from importlib.resources import files
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +31,14 @@ def _network(text: str) -> str:
 
 
 Network = Annotated[str, AfterValidator(_network)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine only."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Section(BaseModel):
@@ -90,10 +98,21 @@ class Hl7Settings(Section):
 
 
 class WebSettings(Section):
-    """The worklist, the viewer, DICOMweb and the metrics."""
+    """The worklist, the viewer, DICOMweb and the metrics, and who may see them."""
 
     host: str = "127.0.0.1"
     port: Port = 8000
+    session_idle_s: Seconds = 3600
+    session_longest_s: Seconds = 43_200
+    dicomweb_addresses: tuple[Network, ...] = ("127.0.0.0/8", "::1/128")
+    demo_reviewer: bool = False
+
+    @model_validator(mode="after")
+    def _demo_stays_here(self) -> "WebSettings":
+        if self.demo_reviewer and not is_loopback(self.host):
+            msg = "demo_reviewer lets anyone in, so web.host must be a loopback address; add an account instead"
+            raise ValueError(msg)
+        return self
 
 
 class IntakeSettings(Section):

@@ -20,11 +20,11 @@ from dbos import DBOS, DBOSConfig
 from node.case_steps import CaseSteps
 from node.codes import load_codes
 from node.database import cases as case_table
-from node.database import open_existing
 from node.delivery import Deliverer
 from node.files import remove_leftovers
 from node.inference import Inference
 from node.linking import Linking
+from node.opening import open_existing
 from node.queues import APPLICATION, CASES, DELIVERIES, INTAKE, SIGNATURES, Work
 from node.result_writer import ResultWriter
 from node.settings import Settings

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dicom_io.errors import DicomError
 from hl7.errors import Hl7Error
-from node.errors import NodeError, answer
+from node.errors import NodeError, SlowDown, answer
 from pipeline.errors import PipelineError
 
 _REMEDIES = {
@@ -37,14 +37,25 @@ class RequestError(Exception):
         Parameter, header or attribute that is wrong; empty when the request as a whole is meant.
     remedy : str
         What the caller can do.
+    headers : mapping, optional
+        Headers that belong to the answer.
 
     """
 
-    def __init__(self, status: int, error: str, *, field: str = "", remedy: str = "") -> None:
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        *,
+        field: str = "",
+        remedy: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(error)
         self.status = status
         self.field = field
         self.remedy = remedy
+        self.headers = headers
 
 
 def problem_answer(
@@ -56,7 +67,7 @@ def problem_answer(
 
 async def _on_problem(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    return problem_answer(error.status, str(error), error.field, error.remedy)
+    return problem_answer(error.status, str(error), error.field, error.remedy, error.headers)
 
 
 async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
@@ -73,7 +84,8 @@ async def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
 
 async def _on_known(_request: Request, error: Exception) -> JSONResponse:
     told = answer(error)
-    return problem_answer(told.http, str(error), "", "try again later" if told.retry else "")
+    headers = {"Retry-After": str(error.wait_s)} if isinstance(error, SlowDown) else None
+    return problem_answer(told.http, str(error), "", "try again later" if told.retry else "", headers)
 
 
 class FaultAnswers:

@@ -10,6 +10,11 @@ from prometheus_client import CollectorRegistry
 
 from node.cell_book import CellBook
 from node.database import Database
+from node.passwords import Passwords
+from node.queues import Work
+from node.sessions import Sessions
+from node.settings import WebSettings
+from node.sign_in import SignIn
 from node.views import Check, ClassView
 from node.web.dicomweb import Receiver
 
@@ -25,6 +30,11 @@ class WebSources:
     """
 
     database: Database
+    work: Work
+    settings: WebSettings
+    passwords: Passwords
+    sign_in: SignIn
+    sessions: Sessions
     checks: Callable[[], tuple[Check, ...]]
     classes: tuple[ClassView, ...]
     registry: CollectorRegistry
