@@ -28,6 +28,7 @@ from node.metrics import build_registry, readiness
 from node.opening import prepare
 from node.passwords import Passwords
 from node.queues import Work
+from node.reviewing import Reviewing
 from node.sessions import Sessions
 from node.settings import Settings
 from node.sign_in import SignIn
@@ -145,6 +146,7 @@ def _sources(
         registry=build_registry(database, lambda: supervisor.ready),
         receiver=receiver,
         cells=book,
+        reviewing=Reviewing(settings, database, work, book),
         cache=settings.home_folder / "cache",
     )
 

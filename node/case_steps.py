@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from dicom_io.errors import SlideError
 from dicom_io.slide import DicomSlide
-from node import cases, delivery_book, order_book, review_book
+from node import cases, delivery_book, order_book, review_book, run_book
 from node.archive import analysis_file, load_analysis, save_analysis
-from node.database import Database, instances, runs, slides
+from node.database import Database, instances, slides
 from node.database import cases as case_table
 from node.delivery import destinations
 from node.errors import CaseCancelled, RepeatedCrash
@@ -21,6 +21,7 @@ from node.outputs import Output
 from node.queues import Work
 from node.result_writer import ResultWriter
 from node.review_book import Signature
+from node.run_book import RunRecord
 from node.settings import Settings
 from node.views import CaseState
 from pipeline.domain import Report, ResultStatus, SlideInfo
@@ -106,18 +107,16 @@ class CaseSteps:
             revision=case.revision,
             warnings=tuple(slide["warnings"]),
         )
-        made = self._writer.write(report, [Path(path) for path in slide["files"]])
-        self._record(run, report, made, slide["files"])
+        files = tuple(Path(path) for path in slide["files"])
+        self._record(run, report, self._writer.write(report, files), files)
 
     def deliver(self, case_id: str, run: int) -> None:
         """Start the delivery to each destination; they go on by themselves, and end the case."""
         with self._database.write() as connection:
             case = self._still(connection, case_id, run)
-            made = connection.execute(
-                sa.select(runs.c.revision).where(runs.c.case_id == case_id, runs.c.run == run)
-            ).scalar_one()
-            if case.revision != made:  # this step was done before, and the result signed since
-                return
+            record = run_book.read_run(connection, case_id, run)
+            if record is not None and case.revision != record.revision:
+                return  # this step was done before, and the result signed since
             if case.state == CaseState.RUNNING:
                 cases.move(connection, case_id, CaseState.DELIVERING, "results are made", stage="deliver")
             where = destinations(self._settings)
@@ -198,23 +197,23 @@ class CaseSteps:
         again = f"counted again after {signed.full_name} signed it: review and sign the new count"
         return f"{again}; {cause}" if cause else again
 
-    def _record(self, run: int, report: Report, made: tuple[Output, ...], files: list[str]) -> None:
-        kept = {
-            "case_id": report.case_id,
-            "run": run,
-            "revision": report.revision,
-            "files": files,
-            "slide": cases.SLIDE_INFO.dump_python(report.slide, mode="json"),
-            "bundle": cases.BUNDLE_INFO.dump_python(report.bundle, mode="json"),
-            "warnings": list(report.warnings),
-            "analysed_at": report.analysed_at,
-        }
+    def _record(self, run: int, report: Report, made: tuple[Output, ...], files: tuple[Path, ...]) -> None:
+        record = RunRecord(
+            case_id=report.case_id,
+            run=run,
+            revision=report.revision,
+            files=files,
+            slide=report.slide,
+            bundle=report.bundle,
+            field_um=self._inference.field_um,
+            warnings=report.warnings,
+            analysed_at=report.analysed_at,
+        )
         with self._database.write() as connection:
             case = self._still(connection, report.case_id, run)
             hold = self._hold_cause(report, review_book.last_signature(connection, report.case_id))
             holds = [case.hold_cause, hold if hold not in case.hold_cause else ""]
-            connection.execute(runs.delete().where(runs.c.case_id == report.case_id, runs.c.run == run))
-            connection.execute(runs.insert().values(kept))
+            run_book.keep_run(connection, record)
             self._writer.keep(connection, report, made, asks_for_a_person=True)
             connection.execute(
                 case_table.update()

@@ -22,12 +22,11 @@ from sqlalchemy.engine import Connection, Row
 from node.database import Database, case_events, cases, deliveries, objects, orders, runs, slides
 from node.errors import UnknownCase, WrongState
 from node.views import CaseEvent, CaseFile, CaseRow, CaseState, CaseView, DeliveryView, WorklistPage, WorklistQuery
-from pipeline.domain import BundleInfo, Order, Priority, ResultStatus, SlideInfo
+from pipeline.domain import Order, Priority, ResultStatus, SlideInfo
 
 NODE = "node"  # the actor of changes no person made
 ORDER = TypeAdapter(Order)
 SLIDE_INFO = TypeAdapter(SlideInfo)
-BUNDLE_INFO = TypeAdapter(BundleInfo)
 
 _ASIDE = frozenset({CaseState.HELD, CaseState.FAILED, CaseState.CANCELLED})
 _NEXT: dict[CaseState, frozenset[CaseState]] = {

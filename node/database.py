@@ -223,7 +223,7 @@ objects = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
 )
 
-# What one run of a case counted: with the analysis in its file, all that a result is made from but the order.
+# What one run of a case counted; see node/run_book.py.
 runs = sa.Table(
     "runs",
     metadata,
@@ -233,6 +233,7 @@ runs = sa.Table(
     sa.Column("files", sa.JSON, nullable=False),  # of the slide
     sa.Column("slide", sa.JSON, nullable=False),  # `SlideInfo`
     sa.Column("bundle", sa.JSON, nullable=False),  # `BundleInfo`
+    sa.Column("field_um", sa.Float, nullable=False),
     sa.Column("warnings", sa.JSON, nullable=False),
     sa.Column("analysed_at", UtcDateTime, nullable=False),
 )

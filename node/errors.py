@@ -17,12 +17,16 @@ NodeError
 
 import errno
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
 from dicom_io.errors import DicomError, InstanceRejected, PeerError, SlideError
 from hl7.errors import FramingError, NotAcknowledged, ParseError
 from pipeline.errors import ImageError, NoCountableRegion, OutOfMemory, TooFewCells, WeightsError
+
+if TYPE_CHECKING:
+    from node.review import Change
 
 
 class NodeError(Exception):
@@ -50,11 +54,11 @@ class ReviewRefused(NodeError):
 
 
 class ReviewConflict(NodeError):
-    """Cells, review or run have moved on since they were seen; `cells` names those that somebody else changed."""
+    """Cells, review or run have moved on since they were seen; `changes` are those that somebody else made."""
 
-    def __init__(self, message: str, cells: tuple[int, ...] = ()) -> None:
+    def __init__(self, message: str, changes: "tuple[Change, ...]" = ()) -> None:
         super().__init__(message)
-        self.cells = cells
+        self.changes = changes
 
 
 class CaseCancelled(NodeError):

@@ -165,10 +165,10 @@ def mark(table: CellTable, marks: Marks, changes: Sequence[Change]) -> Marks:
 
 
 def stale(table: CellTable, marks: Marks, wanted: Sequence[Wanted]) -> tuple[int, ...]:
-    """The cells that somebody else has changed since they were seen."""
+    """The newest versions of cells that are not those from which a change is wanted; 0 for one nobody changed."""
     rows = table.rows([each.cell for each in wanted])
-    changed = marks.versions[rows] != [each.seen for each in wanted]
-    return tuple(each.cell for each, late in zip(wanted, changed, strict=True) if late)
+    versions = marks.versions[rows]
+    return tuple(versions[versions != [each.seen for each in wanted]].tolist())
 
 
 def draft(table: CellTable, marks: Marks, wanted: Sequence[Wanted], actor: str, at: datetime) -> tuple[Change, ...]:

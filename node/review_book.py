@@ -52,6 +52,12 @@ def read_history(connection: Connection, case_id: str, run: int, cell: int) -> t
     return tuple(_change(row) for row in connection.execute(wanted.order_by(cell_changes.c.id)))
 
 
+def read_versions(connection: Connection, versions: Sequence[int]) -> tuple[Change, ...]:
+    """The changes with these versions, oldest first."""
+    wanted = sa.select(cell_changes).where(cell_changes.c.id.in_(versions))
+    return tuple(_change(row) for row in connection.execute(wanted.order_by(cell_changes.c.id)))
+
+
 def keep_changes(connection: Connection, case_id: str, run: int, changes: Sequence[Change]) -> tuple[Change, ...]:
     """Add changes to the book; returns them with their versions."""
     rows = [
@@ -103,9 +109,8 @@ def has_begun(connection: Connection, case_id: str, run: int) -> bool:
 
 def count_choices(connection: Connection, *, blind: bool) -> tuple[Choices, ...]:
     """The classes that experts and model gave the same cells, by month: the newest of each cell, or the blind."""
-    if blind:
-        counted = cell_changes.c.blind
-    else:
+    counted: sa.ColumnElement[bool] = cell_changes.c.blind
+    if not blind:
         newest = sa.select(sa.func.max(cell_changes.c.id)).group_by(
             cell_changes.c.case_id, cell_changes.c.run, cell_changes.c.cell_id
         )

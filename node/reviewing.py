@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from node import audit, cases, dispatch, review, review_book
+from node import audit, cases, dispatch, review, review_book, run_book
 from node.accounts import Person
+from node.agreement import Choices
 from node.alerts import Alert, alerts, for_worklist
 from node.cell_book import CellBook
-from node.database import Database, runs
+from node.database import Database
 from node.database import cases as case_table
 from node.errors import ReviewConflict, ReviewRefused, WrongState
 from node.queues import Work
 from node.recent import Recent
 from node.review import CellTable, Change, Marks, Progress, Wanted
 from node.review_book import Signature
+from node.run_book import RunRecord
 from node.settings import Settings
 from node.views import CaseState
 from pipeline.domain import Analysis, DifferentialCount, ResultStatus
@@ -38,6 +39,7 @@ class Review:
     run: int
     revision: int
     status: ResultStatus | None
+    record: RunRecord | None  # None when an earlier version of the node counted the case
     analysis: Analysis
     table: CellTable
     marks: Marks
@@ -85,13 +87,14 @@ class Reviewing:
             case = cases.current(connection, case_id)
             latest.marks = marks = _newest(connection, case_id, run, latest)
             signed = review_book.last_signature(connection, case_id)
-            can_be_made = _can_be_made(connection, case_id, run)
+            record = run_book.read_run(connection, case_id, run)
         progress = review.progress(latest.table, marks)
         count = review.recount(latest.table, marks, self._settings.analysis)
         return Review(
             run=run,
             revision=case.revision,
             status=ResultStatus(case.result_status) if case.result_status else None,
+            record=record,
             analysis=self._cells.analysis(case_id, run),
             table=latest.table,
             marks=marks,
@@ -99,7 +102,7 @@ class Reviewing:
             count=count,
             alerts=alerts(count, self._settings, progress.open),
             signed=signed,
-            may_sign=case.run == run and can_be_made and not _obstacle(case, marks, count, signed),
+            may_sign=case.run == run and not _obstacle(case, record, marks, count, signed),
         )
 
     def change(self, case_id: str, run: int, wanted: Sequence[Wanted], person: Person) -> tuple[Change, ...]:
@@ -121,7 +124,8 @@ class Reviewing:
             _reviewable(connection, case_id, run)
             marks = _newest(connection, case_id, run, latest)
             if late := review.stale(latest.table, marks, wanted):
-                raise ReviewConflict("somebody else has changed cells meanwhile", cells=late)
+                theirs = review_book.read_versions(connection, late)
+                raise ReviewConflict("somebody else has changed cells meanwhile", theirs)
             now = datetime.now(UTC)
             drafted = review.draft(latest.table, marks, wanted, person.name, now)
             kept = review_book.keep_changes(connection, case_id, run, drafted)
@@ -147,6 +151,11 @@ class Reviewing:
         with self._database.read() as connection:
             return review_book.read_history(connection, case_id, run, cell)
 
+    def choices(self, *, blind: bool) -> tuple[Choices, ...]:
+        """What experts chose in all cases, beside what the model did."""
+        with self._database.read() as connection:
+            return review_book.count_choices(connection, blind=blind)
+
     def sign(self, case_id: str, run: int, version: int, person: Person, reason: str) -> None:
         """Sign the review as it was seen; the worker makes and sends the new revision of the result.
 
@@ -169,10 +178,10 @@ class Reviewing:
                 raise ReviewConflict("the review has moved on since it was read; look at the changes, then sign")
             earlier = review_book.last_signature(connection, case_id)
             count = review.recount(latest.table, marks, self._settings.analysis)
-            if obstacle := _obstacle(case, marks, count, earlier):
+            record = run_book.read_run(connection, case_id, run)
+            if obstacle := _obstacle(case, record, marks, count, earlier):
                 raise WrongState(obstacle)
-            if not _can_be_made(connection, case_id, run):
-                raise WrongState("an earlier version of the node counted this case; requeue it, then review it")
+            assert record is not None  # that would be an obstacle
             left = review.progress(latest.table, marks).open
             if left and not reason:
                 raise ReviewRefused(f"{left} cells must be reviewed first; review them, or give a reason")
@@ -185,7 +194,7 @@ class Reviewing:
                 name=person.name,
                 full_name=person.full_name,
                 reason=reason if left else "",
-                at=_signing_time(connection, case_id, run, case.revision + 1, earlier),
+                at=_signing_time(record, case.revision + 1, earlier),
             )
             dispatch.queue_signature(connection, self._work, signature)
             detail = f"revision {signature.revision}, {signature.status}, run {run}, version {version}, {left} open"
@@ -218,10 +227,14 @@ def _reviewable(connection: Connection, case_id: str, run: int) -> Row[Any]:
     return case
 
 
-def _obstacle(case: Row[Any], marks: Marks, count: DifferentialCount, signed: Signature | None) -> str:
+def _obstacle(
+    case: Row[Any], record: RunRecord | None, marks: Marks, count: DifferentialCount, signed: Signature | None
+) -> str:
     """Why the review of a case's current run cannot be signed now; empty when it can."""
     if case.state not in _COUNTED:
         return f"the case is {case.state}; only a counted case is signed"
+    if record is None:
+        return "an earlier version of the node counted this case; requeue it, then review it"
     if case.state == CaseState.DELIVERING and case.stage == dispatch.SIGNING:
         return "a signature is being carried out; wait until its result is made"
     if signed is not None and _is_signed(signed, case.run, marks.version):
@@ -235,18 +248,9 @@ def _is_signed(signature: Signature, run: int, version: int) -> bool:
     return (signature.run, signature.version) == (run, version)
 
 
-def _can_be_made(connection: Connection, case_id: str, run: int) -> bool:
-    """Whether what the run was made of was kept; cases counted before there was a review lack it."""
-    kept = sa.exists().where(runs.c.case_id == case_id, runs.c.run == run)
-    return bool(connection.execute(sa.select(kept)).scalar_one())
-
-
-def _signing_time(connection: Connection, case_id: str, run: int, revision: int, earlier: Signature | None) -> datetime:
+def _signing_time(record: RunRecord, revision: int, earlier: Signature | None) -> datetime:
     """Now, but in whole seconds later than every result sent before: receivers keep the one with the latest time."""
-    analysed_at = connection.execute(
-        sa.select(runs.c.analysed_at).where(runs.c.case_id == case_id, runs.c.run == run)
-    ).scalar_one()
-    sent = [analysed_at + timedelta(seconds=revision)]
+    sent = [record.analysed_at + timedelta(seconds=revision)]
     if earlier is not None:
         sent.append(earlier.at + timedelta(seconds=1))
     return max(datetime.now(UTC), *sent)

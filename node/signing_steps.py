@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dicom_io.results import ResultObject
-from node import cases, delivery_book, order_book, review, review_book
+from node import cases, delivery_book, order_book, review, review_book, run_book
 from node.accounts import DEMO_REVIEWER
 from node.archive import analysis_file, load_analysis
-from node.database import Database, objects, runs
+from node.database import Database, objects
 from node.delivery import destinations
 from node.dispatch import SIGNING
 from node.errors import CaseCancelled
@@ -20,6 +20,7 @@ from node.queues import Work
 from node.result_writer import ResultWriter
 from node.review import Change
 from node.review_book import Signature
+from node.run_book import RunRecord
 from node.settings import Settings
 from node.views import CaseState
 from pipeline.domain import Analysis, DifferentialCount, Order, Report
@@ -29,7 +30,7 @@ from pipeline.domain import Analysis, DifferentialCount, Order, Report
 class _Counted:
     """What a run kept, and the experts' changes up to a version, oldest first."""
 
-    run: Row[Any]
+    record: RunRecord
     changes: tuple[Change, ...]
 
 
@@ -52,10 +53,10 @@ class SigningSteps:
             earlier = review_book.last_signature(connection, case_id, before=revision)
             replaced = None if earlier is None else _read_counted(connection, earlier)
             order = order_book.read_order(connection, case.order_id)
-            predecessors = _made_before(connection, case_id, revision, counted.run.slide["study_instance_uid"])
+            predecessors = _made_before(connection, case_id, revision, counted.record.slide.study_instance_uid)
         before = None if replaced is None else self._analysis(replaced)[0].differential
         report = self._report(signature, counted, order, before)
-        made = self._writer.write(report, [Path(path) for path in counted.run.files], predecessors)
+        made = self._writer.write(report, counted.record.files, predecessors)
         with self._database.write() as connection:
             _still(connection, case_id, revision)
             self._writer.keep(connection, report, made, asks_for_a_person=False)
@@ -86,22 +87,22 @@ class SigningSteps:
         return Report(
             case_id=signature.case_id,
             order=order,
-            slide=cases.SLIDE_INFO.validate_python(counted.run.slide),
-            bundle=cases.BUNDLE_INFO.validate_python(counted.run.bundle),
+            slide=counted.record.slide,
+            bundle=counted.record.bundle,
             analysis=analysis,
             status=signature.status,
-            analysed_at=counted.run.analysed_at,
+            analysed_at=counted.record.analysed_at,
             reviewer=signature.full_name,
             signed_at=signature.at,
             replaces=before,
             revision=signature.revision,
-            warnings=(*counted.run.warnings, remarks, *_reservations(signature)),
+            warnings=(*counted.record.warnings, remarks, *_reservations(signature)),
         )
 
     def _analysis(self, counted: _Counted) -> tuple[Analysis, str]:
         """The analysis with the experts' classes, and in a sentence what they did."""
-        run = counted.run
-        analysis = load_analysis(analysis_file(self._settings.home_folder / "cases", run.case_id, run.run))
+        record = counted.record
+        analysis = load_analysis(analysis_file(self._settings.home_folder / "cases", record.case_id, record.run))
         table = review.table_of(analysis, 0.0, "")
         marks = review.mark(table, review.no_marks(table), counted.changes)
         moved = int((review.final(table, marks) != table.model).sum())
@@ -120,11 +121,10 @@ def _still(connection: Connection, case_id: str, revision: int) -> Row[Any]:
 
 
 def _read_counted(connection: Connection, signature: Signature) -> _Counted:
-    run = connection.execute(
-        sa.select(runs).where(runs.c.case_id == signature.case_id, runs.c.run == signature.run)
-    ).one()
+    record = run_book.read_run(connection, signature.case_id, signature.run)
+    assert record is not None  # a run without is not signed
     changes = review_book.read_changes(connection, signature.case_id, signature.run, until=signature.version)
-    return _Counted(run=run, changes=changes)
+    return _Counted(record=record, changes=changes)
 
 
 def _made_before(connection: Connection, case_id: str, revision: int, study: str) -> tuple[ResultObject, ...]:

@@ -30,8 +30,10 @@ from node.export import result_json
 from node.opening import prepare
 from node.passwords import Passwords
 from node.queues import Work
+from node.reviewing import Reviewing
+from node.run_book import RunRecord, keep_run
 from node.sessions import Sessions
-from node.settings import WebSettings
+from node.settings import ReviewSettings, Settings, WebSettings
 from node.sign_in import SignIn
 from node.views import CaseState, Check
 from node.web.classes import class_views
@@ -73,8 +75,10 @@ class Site:
 
     def web_sources(self, **changes: Any) -> WebSources:
         """What a web side over this site works on."""
-        passwords = Passwords()
+        passwords, cells = Passwords(), CellBook(self.database, self.folder)
         settings = changes.get("settings", WebSettings())
+        review = changes.pop("review", ReviewSettings())
+        site = Settings(home=self.home, review=review)
         values: dict[str, Any] = {
             "database": self.database,
             "work": self.work,
@@ -86,7 +90,8 @@ class Site:
             "classes": class_views(load_codes(), class_color),
             "registry": CollectorRegistry(),
             "receiver": self.receiver,
-            "cells": CellBook(self.database, self.folder),
+            "cells": cells,
+            "reviewing": Reviewing(site, self.database, self.work, cells),
             "cache": self.home / "cache",
         }
         return WebSources(**values | changes)
@@ -228,11 +233,27 @@ def _store_report(
     rows += [{"kind": kind, "path": folder / name} for kind, name in plain if (folder / name).is_file()]
     with site.database.write() as connection:
         _store_parts(connection, case_id, report, exists=bool(slide_paths))
+        if report.analysis is not None:
+            keep_run(connection, _record_of(report, tuple(slide_paths)))
         for row in rows:
             common = {"case_id": case_id, "revision": 0, "name": row["path"].name, "sha256": ""}
             media_type = _MEDIA.get(row["kind"], "application/dicom")
             values = {**common, **row, "path": str(row["path"]), "media_type": media_type, "created_at": _now()}
             connection.execute(objects.insert().values(**values))
+
+
+def _record_of(report: Report, files: tuple[Path, ...]) -> RunRecord:
+    return RunRecord(
+        case_id=report.case_id,
+        run=0,
+        revision=report.revision,
+        files=files,
+        slide=report.slide,
+        bundle=report.bundle,
+        field_um=21.6,
+        warnings=report.warnings,
+        analysed_at=report.analysed_at,
+    )
 
 
 def _store_parts(connection: sa.Connection, case_id: str, report: Report, *, exists: bool) -> None:

@@ -21,6 +21,7 @@ from node.web.identity import find_viewer, may_use_dicomweb
 from node.web.problems import RequestError, install_problem_answers
 from node.web.render import render
 from node.web.retrieve import retrieve
+from node.web.review import reviews
 from node.web.same_origin import SameOrigin
 from node.web.session import session
 from node.web.sources import Sources, WebSources
@@ -48,7 +49,7 @@ def create_web(sources: WebSources) -> FastAPI:
     install_problem_answers(app)
     app.include_router(health)
     app.include_router(session)
-    for part in (api, cells):
+    for part in (api, cells, reviews):
         app.include_router(part, dependencies=[Depends(find_viewer)])
     for service in (search, retrieve, render, storing):
         app.include_router(service, dependencies=[Depends(may_use_dicomweb)])

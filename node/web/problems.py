@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import structlog
 from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -39,6 +40,8 @@ class RequestError(Exception):
         What the caller can do.
     headers : mapping, optional
         Headers that belong to the answer.
+    details : mapping, optional
+        What else the answer says, as values that become JSON.
 
     """
 
@@ -50,24 +53,32 @@ class RequestError(Exception):
         field: str = "",
         remedy: str = "",
         headers: Mapping[str, str] | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(error)
         self.status = status
         self.field = field
         self.remedy = remedy
         self.headers = headers
+        self.details = details
 
 
 def problem_answer(
-    status: int, error: str, field: str = "", remedy: str = "", headers: Mapping[str, str] | None = None
+    status: int,
+    error: str,
+    field: str = "",
+    remedy: str = "",
+    headers: Mapping[str, str] | None = None,
+    details: Mapping[str, object] | None = None,
 ) -> JSONResponse:
     """The one shape of an error answer."""
-    return JSONResponse({"error": error, "field": field, "remedy": remedy}, status, headers)
+    content = {"error": error, "field": field, "remedy": remedy, **(details or {})}
+    return JSONResponse(jsonable_encoder(content), status, headers)
 
 
 async def _on_problem(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    return problem_answer(error.status, str(error), error.field, error.remedy, error.headers)
+    return problem_answer(error.status, str(error), error.field, error.remedy, error.headers, error.details)
 
 
 async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:

@@ -12,6 +12,7 @@ from node.cell_book import CellBook
 from node.database import Database
 from node.passwords import Passwords
 from node.queues import Work
+from node.reviewing import Reviewing
 from node.sessions import Sessions
 from node.settings import WebSettings
 from node.sign_in import SignIn
@@ -40,6 +41,7 @@ class WebSources:
     registry: CollectorRegistry
     receiver: Receiver
     cells: CellBook
+    reviewing: Reviewing
     cache: Path
     static: Path = STATIC
     poll_interval_s: float = 0.5

@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("files", sa.JSON(), nullable=False),
         sa.Column("slide", sa.JSON(), nullable=False),
         sa.Column("bundle", sa.JSON(), nullable=False),
+        sa.Column("field_um", sa.Float(), nullable=False),
         sa.Column("warnings", sa.JSON(), nullable=False),
         sa.Column("analysed_at", sa.DateTime(), nullable=False),
         sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name=op.f("fk_runs_case_id")),
@@ -53,5 +54,4 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name=op.f("fk_signatures_case_id")),
         sa.PrimaryKeyConstraint("case_id", "revision", name=op.f("pk_signatures")),
     )
-    with op.batch_alter_table("cases", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("review_alerts", sa.JSON(), server_default="[]", nullable=False))
+    op.add_column("cases", sa.Column("review_alerts", sa.JSON(), server_default="[]", nullable=False))

@@ -109,7 +109,8 @@ def test_what_somebody_else_changed_is_stale() -> None:
     table = table_of(analysis_of(sure(1, "monocyte"), sure(2, "monocyte")), 0, "")
     marks = reviewed(table, no_marks(table), (1, "lymphocyte"), version=7)
     asked = [Wanted(cell=1, seen=0, class_name="others"), Wanted(cell=2, seen=0, class_name="others")]
-    assert stale(table, marks, asked) == (1,)
+    assert stale(table, marks, asked) == (7,)
+    assert stale(table, marks, [replace(asked[0], seen=7), replace(asked[1], seen=3)]) == (0,)
     assert stale(table, marks, [replace(asked[0], seen=7), asked[1]]) == ()
 
 
