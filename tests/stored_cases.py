@@ -230,6 +230,7 @@ def _store_report(
         {
             "kind": written.kind,
             "path": written.path,
+            "sop_class_uid": written.sop_class_uid,
             "sop_instance_uid": written.sop_instance_uid,
             "series_instance_uid": written.series_instance_uid,
         }

@@ -1,6 +1,5 @@
 """A signature becomes one result: what is in it, what it replaces, and a step that is done twice or fails."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,12 +31,6 @@ from tests.stored_cases import Site, store_case
 
 PETRA = Person(name="petra", full_name="Dr. Petra Prüfer", role=Role.REVIEWER)
 KINDS = {"SEG", "SEGROI", "ANN", "SR", "SR3D", "ORU", "RESULT", "GEOJSON", "OVERVIEW"}
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with Site.at(tmp_path) as site:
-        yield site
 
 
 @pytest.fixture
