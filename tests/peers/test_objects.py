@@ -9,6 +9,8 @@ import pytest
 from wsidicom.graphical_annotations import AnnotationInstance
 
 from dicom_io.results import ResultObject, write_results
+from pdf.config import PdfConfig
+from pdf.report import encode_pdf
 from pipeline.domain import Report, ResultStatus
 from tests.builders import (
     build_analysis,
@@ -43,7 +45,10 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[ResultO
     for name, report in REPORTS.items():
         before = made["preliminary"] if report.revision else ()
         folder = tmp_path_factory.mktemp(name.replace(" ", "_"))
-        made[name] = write_results(report, slide, CODES, folder, predecessors=before, organization="Laboratory")
+        pdf = encode_pdf(report, CODES, PdfConfig())
+        made[name] = write_results(
+            report, slide, CODES, folder, predecessors=before, organization="Laboratory", pdf=pdf
+        )
     return made
 
 
@@ -72,10 +77,11 @@ def test_dciodvfy_recognises_the_classes(preliminary: dict[str, Path]) -> None:
         "ANN": "MicroscopyBulkSimpleAnnotations",
         "SR": "ComprehensiveSR",
         "SR3D": "Comprehensive3DSR",
+        "PDFDCM": "EncapsulatedPDF",
     }
 
 
-@pytest.mark.parametrize("kind", ["SEG", "SEGROI", "ANN", "SR", "SR3D"])
+@pytest.mark.parametrize("kind", ["SEG", "SEGROI", "ANN", "SR", "SR3D", "PDFDCM"])
 def test_dcmtk_reads_every_object(kind: str, preliminary: dict[str, Path]) -> None:
     dump = run("dcmdump", preliminary[kind])
     assert dump.returncode == 0
@@ -91,6 +97,16 @@ def test_dsrdump_accepts_the_documents(kind: str, objects: dict[str, tuple[Resul
                 assert dump.returncode == 0, dump.stderr
                 assert not [line for line in dump.stderr.splitlines() if line.startswith(("E:", "F:"))]
                 assert "Imaging Measurement Report" in dump.stdout
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_dcm2pdf_takes_the_same_document_out(
+    name: str, objects: dict[str, tuple[ResultObject, ...]], tmp_path: Path
+) -> None:
+    (document,) = [item.path for item in objects[name] if item.kind == "PDFDCM"]
+    result = run("dcm2pdf", document, tmp_path / "out.pdf")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out.pdf").read_bytes() == encode_pdf(REPORTS[name], CODES, PdfConfig())
 
 
 def test_dsrdump_shows_status_reviewer_and_predecessor(objects: dict[str, tuple[ResultObject, ...]]) -> None:
@@ -146,5 +162,5 @@ def test_objects_of_a_real_slide_are_legal(shared: Path, tmp_path: Path) -> None
     """Its writer left out the frame of reference and laid the tiles out sparsely."""
     paths = sorted((shared / "slides" / "marrow-fields").glob("*.dcm"))
     slide = build_slide_info(size=(10240, 5715))
-    for item in write_results(build_report(slide=slide), paths, CODES, tmp_path):
+    for item in write_results(build_report(slide=slide), paths, CODES, tmp_path, pdf=b"%PDF-1.7 of a real slide"):
         assert not findings(item.path), item.kind

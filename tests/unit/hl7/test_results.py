@@ -1,10 +1,12 @@
 """The ORU^R01 a receiver gets: golden messages, strict validity, and what must not change between sends."""
 
+import base64
 import re
 from datetime import timedelta
 
 import pytest
 from hl7apy.consts import VALIDATION_LEVEL
+from hl7apy.exceptions import MaxLengthReached
 from hl7apy.parser import parse_message
 
 from hl7.errors import Hl7Error
@@ -55,6 +57,9 @@ def assert_strictly_valid(data):
     assert kept == [segment.name for segment in read_message(data).segments]
 
 
+PDF = b"%PDF-1.7 a report"
+
+
 @pytest.mark.parametrize(
     ("name", "report", "config"),
     [
@@ -72,6 +77,13 @@ def test_the_message_is_the_golden_one(message, name, report, config):
     data = encode(report, config)
     assert data.decode().split("\r") == message(name).decode().split("\r")
     assert_strictly_valid(data)
+
+
+def test_the_message_with_its_document_is_the_golden_one(message):
+    data = encode(build_report(), pdf=PDF)
+    assert data.decode().split("\r") == message("oru_document").decode().split("\r")
+    assert_strictly_valid(data)  # short enough for hl7apy
+    assert base64.b64decode(rows(data, "OBX")[-1].text(5, 5)) == PDF
 
 
 def test_the_components_add_to_100_and_are_numbered():
@@ -271,6 +283,19 @@ def test_a_report_document_is_sent_up_to_the_limit():
     large = encode(build_report(), ResultsConfig(maximum_pdf_bytes=10), pdf=b"%PDF-1.7 ...")
     assert len(rows(large, "OBX")) == 19
     assert "The PDF report is larger than 10 bytes and was not sent." in notes(large)
+
+
+def test_of_a_document_hl7apy_objects_to_the_length_alone():
+    pdf = bytes(range(256)) * 40
+    data = encode(build_report(), pdf=pdf)
+    with pytest.raises(MaxLengthReached) as caught:
+        parse_message(data.decode(), validation_level=VALIDATION_LEVEL.STRICT)
+    inside = base64.b64encode(pdf).decode()
+    assert str(caught.value) == f"The value {inside} exceed the max length: 199"
+    assert_strictly_valid(data.replace(inside.encode(), inside[:196].encode()))
+    parsed = parse_message(data.decode(), validation_level=VALIDATION_LEVEL.TOLERANT)
+    document = parsed.oru_r01_patient_result.oru_r01_order_observation.children[-2].obx  # SPM follows
+    assert base64.b64decode(document.obx_5.to_er7().split("^")[-1]) == pdf
 
 
 def test_a_report_that_cannot_be_written_is_refused():
