@@ -30,7 +30,7 @@ from tests.slides import SERIES, write_slide
 from tests.stored_cases import Site, store_case
 
 PETRA = Person(name="petra", full_name="Dr. Petra Prüfer", role=Role.REVIEWER)
-KINDS = {"SEG", "SEGROI", "ANN", "SR", "SR3D", "ORU", "RESULT", "GEOJSON", "OVERVIEW"}
+KINDS = {"SEG", "SEGROI", "ANN", "SR", "SR3D", "ORU", "RESULT", "GEOJSON", "OVERVIEW", "PDF"}
 
 
 @pytest.fixture
