@@ -32,7 +32,7 @@ def analyse_folder(slide: Path, out: Path, settings: Settings, progress: Callabl
     out : Path
         Made when absent; files of the same names are replaced.
     settings : Settings
-        The sections bundle, analysis and hl7 are used.
+        The sections bundle, analysis, hl7 and review are used.
     progress : callable
         Called with the stage and how far it is, 0..1.
 

@@ -1,10 +1,7 @@
 """The cells of a case: what the model saw, kept in memory for the cases looked at last, and their pictures."""
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import sqlalchemy as sa
 
@@ -13,41 +10,14 @@ from node import cases
 from node.archive import analysis_file, load_analysis
 from node.database import Database, instances
 from node.errors import NoAnalysis
-from pipeline.crops import crop_sheet
+from node.recent import Recent
+from pipeline.crops import crop, crop_sheet
 from pipeline.domain import Analysis, RgbImage
+from pipeline.geometry import centroid
 
 FIELD_UM = 26.0  # the largest nucleated cells, but for megakaryocytes, with a margin
 _KEPT_ANALYSES = 8
 _KEPT_SLIDES = 6
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
-
-class _Recent(Generic[K, V]):
-    """The values made last, each made once; `drop` is called with one that has to go."""
-
-    def __init__(self, capacity: int, make: Callable[[K], V], drop: Callable[[V], None] = lambda value: None) -> None:
-        self._capacity = capacity
-        self._make = make
-        self._drop = drop
-        self._values: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: K) -> V:
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-            else:
-                self._values[key] = self._make(key)
-                while len(self._values) > self._capacity:
-                    self._drop(self._values.popitem(last=False)[1])
-            return self._values[key]
-
-    def clear(self) -> None:
-        """Drop them all."""
-        with self._lock:
-            while self._values:
-                self._drop(self._values.popitem()[1])
 
 
 class CellBook:
@@ -63,8 +33,8 @@ class CellBook:
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
         self._folder = folder
-        self._analyses: _Recent[Path, Analysis] = _Recent(_KEPT_ANALYSES, load_analysis)
-        self._slides: _Recent[tuple[Path, ...], DicomSlide] = _Recent(_KEPT_SLIDES, DicomSlide.open, DicomSlide.close)
+        self._analyses: Recent[Path, Analysis] = Recent(_KEPT_ANALYSES, load_analysis)
+        self._slides: Recent[tuple[Path, ...], DicomSlide] = Recent(_KEPT_SLIDES, DicomSlide.open, DicomSlide.close)
 
     def run_of(self, case_id: str) -> int:
         """Which run of the case counts.
@@ -108,6 +78,13 @@ class CellBook:
         boxes = [known[cell_id].box for cell_id in cell_ids]
         centres = [((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2) for box in boxes]
         return crop_sheet(self._slide(case_id), centres, FIELD_UM, side, columns)
+
+    def crops(self, case_id: str, run: int, cell_ids: Sequence[int], mpp: float, side: int) -> Iterator[RgbImage]:
+        """One picture of each cell around its centre of area, `side` pixels of `mpp` µm; errors as in `sheet`."""
+        known = {cell.id: cell for cell in self.analysis(case_id, run).cells}
+        slide = self._slide(case_id)
+        for cell_id in cell_ids:
+            yield crop(slide, centroid(known[cell_id].polygon), side * mpp, side)
 
     def close(self) -> None:
         """Close the slides."""

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from dicom_io.completeness import Completeness, assess, volumes_of
 from dicom_io.header import InstanceHeader, parse_header
 from dicom_io.slide import slide_digest
-from node import cases, order_book, registrations
+from node import cases, order_book, registrations, review_book
 from node.database import Database, instances, order_keys, orders, slide_keys, slides
 from node.database import cases as case_table
 from node.dispatch import queue_case
@@ -173,13 +173,17 @@ class Linking:
             self._match_slide(connection, series)
 
     def _came_late(self, connection: Connection, case: Row[Any], digest: str) -> None:
-        """The slide changed after the count began: the run keeps the files it began with."""
+        """The slide changed after the count began: the run keeps the files it began with.
+
+        What an expert has begun to review is counted again only when a person asks for it.
+        """
         if digest == case.slide_digest:
             return
         if case.state == CaseState.QUEUED:
             cases.note(connection, case.id, "another instance of the slide came before the count began")
             return
-        if self._settings.late_instance == "rerun" and case.state != CaseState.FAILED:
+        may_rerun = case.state != CaseState.FAILED and not review_book.has_begun(connection, case.id, case.run)
+        if self._settings.late_instance == "rerun" and may_rerun:
             queue_case(connection, self._work, case.id, "another instance of the slide came: it is counted again")
             return
         cause = "another instance of the slide came after the count began: requeue to count the whole slide"

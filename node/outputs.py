@@ -14,6 +14,7 @@ from dicom_io.codes import class_color
 from dicom_io.errors import SlideError
 from dicom_io.results import ResultObject, write_results
 from hl7.results import ResultsConfig, encode_oru
+from node.alerts import AlertKind, alerts
 from node.cell_book import FIELD_UM
 from node.export import geojson, result_json
 from node.files import sha256_of
@@ -58,6 +59,8 @@ def write_outputs(
     codes: Mapping[str, CellCode],
     settings: Settings,
     folder: Path,
+    *,
+    predecessors: Sequence[ResultObject] = (),
 ) -> tuple[Output, ...]:
     """Write the files of a report into an existing folder.
 
@@ -75,6 +78,8 @@ def write_outputs(
         How the site wants its ORU and its PDF, and whether an archive takes the PDF.
     folder : Path
         Files of the same names are replaced.
+    predecessors : sequence of ResultObject
+        The objects of the result that this one replaces.
 
     Raises
     ------
@@ -84,9 +89,10 @@ def write_outputs(
         The font of the site's PDF cannot be used.
 
     """
-    pdf = encode_pdf(report, codes, pdf_config(settings), _pictures(report, slide))
-    archived = pdf if any(PDF_OBJECT in pacs.kinds for pacs in settings.pacs) else None
-    made = [_dicom(written) for written in _objects(report, slide_paths, codes, folder, archived)]
+    pdf = encode_pdf(
+        report, codes, pdf_config(settings), pictures=_pictures(report, slide), alerts=_alerts(report, settings)
+    )
+    made = [_dicom(written) for written in _objects(report, slide_paths, codes, settings, folder, predecessors, pdf)]
     (folder / "report.pdf").write_bytes(pdf)
     sent = pdf if settings.hl7.pdf_in_oru else None
     (folder / "oru.hl7").write_bytes(encode_oru(report, codes, results_config(settings), pdf=sent))
@@ -116,6 +122,7 @@ def results_config(settings: Settings) -> ResultsConfig:
         local_first=hl7.local_first,
         namespace=hl7.namespace,
         minimum_cells=settings.analysis.minimum_cells,
+        excluded_lymphoid_percent=settings.review.excluded_lymphoid_percent,
         ranges=hl7.ranges,
     )
 
@@ -128,8 +135,16 @@ def pdf_config(settings: Settings) -> PdfConfig:
         font=settings.report.font,
         ranges=settings.hl7.ranges,
         colors=_COLORS,
-        minimum_cells=settings.analysis.minimum_cells,
     )
+
+
+def _alerts(report: Report, settings: Settings) -> list[str]:
+    """What must be noted of the count; the table marks the classes to rescreen, and reviews are told until signed."""
+    if report.analysis is None:
+        return []
+    doubtful = 0 if report.signed_at else sum(cell.review for cell in report.analysis.cells)
+    found = alerts(report.analysis.differential, settings, doubtful)
+    return [alert.text for alert in found if alert.kind is not AlertKind.RESCREEN]
 
 
 def _pictures(report: Report, slide: Slide | None) -> dict[str, RgbImage]:
@@ -140,10 +155,20 @@ def _pictures(report: Report, slide: Slide | None) -> dict[str, RgbImage]:
 
 
 def _objects(
-    report: Report, slide_paths: Sequence[Path], codes: Mapping[str, CellCode], folder: Path, pdf: bytes | None
+    report: Report,
+    slide_paths: Sequence[Path],
+    codes: Mapping[str, CellCode],
+    settings: Settings,
+    folder: Path,
+    predecessors: Sequence[ResultObject],
+    pdf: bytes,
 ) -> tuple[ResultObject, ...]:
+    organization = settings.review.organization
+    archived = pdf if any(PDF_OBJECT in pacs.kinds for pacs in settings.pacs) else None
     try:
-        return write_results(report, slide_paths, codes, folder, pdf=pdf)
+        return write_results(
+            report, slide_paths, codes, folder, predecessors=predecessors, organization=organization, pdf=archived
+        )
     except SlideError:
         if report.analysis is not None:
             raise
