@@ -185,29 +185,42 @@ def read_case(database: Database, case_id: str) -> CaseView | None:
     """Everything of one case; its files are those of the current revision. None when there is no such case."""
     with database.read() as connection:
         try:
-            case = current(connection, case_id)
+            return read_view(connection, case_id)
         except UnknownCase:
             return None
-        order = connection.execute(sa.select(orders.c.body).where(orders.c.id == case.order_id)).scalar_one_or_none()
-        slide = connection.execute(
-            sa.select(slides.c.info).where(slides.c.series_instance_uid == case.series_instance_uid)
-        ).scalar_one_or_none()
-        events = connection.execute(
-            sa.select(case_events).where(case_events.c.case_id == case_id).order_by(case_events.c.id)
-        ).all()
-        sent = connection.execute(
-            sa.select(deliveries)
-            .where(deliveries.c.case_id == case_id)
-            .order_by(deliveries.c.revision, deliveries.c.destination)
-        ).all()
-        made = connection.execute(
-            sa.select(objects)
-            .where(objects.c.case_id == case_id, objects.c.revision == case.revision)
-            .order_by(objects.c.kind)
-        ).all()
+
+
+def read_view(connection: Connection, case_id: str) -> CaseView:
+    """The same, in the caller's transaction.
+
+    Raises
+    ------
+    UnknownCase
+        There is no such case.
+
+    """
+    case = current(connection, case_id)
+    order = connection.execute(sa.select(orders.c.body).where(orders.c.id == case.order_id)).scalar_one_or_none()
+    slide = connection.execute(
+        sa.select(slides.c.info).where(slides.c.series_instance_uid == case.series_instance_uid)
+    ).scalar_one_or_none()
+    events = connection.execute(
+        sa.select(case_events).where(case_events.c.case_id == case_id).order_by(case_events.c.id)
+    ).all()
+    sent = connection.execute(
+        sa.select(deliveries)
+        .where(deliveries.c.case_id == case_id)
+        .order_by(deliveries.c.revision, deliveries.c.destination)
+    ).all()
+    made = connection.execute(
+        sa.select(objects)
+        .where(objects.c.case_id == case_id, objects.c.revision == case.revision)
+        .order_by(objects.c.kind)
+    ).all()
     return CaseView(
         row=_case_row(case),
         order=None if order is None else ORDER.validate_python(order),
+        has_slide=case.series_instance_uid is not None,
         slides=() if slide is None else (SLIDE_INFO.validate_python(slide),),
         status=ResultStatus(case.result_status) if case.result_status else None,
         revision=case.revision,

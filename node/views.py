@@ -109,6 +109,7 @@ class CaseView:
 
     row: CaseRow
     order: Order | None
+    has_slide: bool  # from its arrival on; `slides` has it once it was read
     slides: tuple[SlideInfo, ...]
     status: ResultStatus | None  # None before a first report
     revision: int
