@@ -29,10 +29,11 @@ class ActionName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One thing that can be done now; `needs` names what the person must give with it."""
+    """One thing that can be done now, what it comes to, and what the person must give with it."""
 
     name: ActionName
     label: str
+    effect: str
     needs: tuple[Need, ...]
 
 
@@ -67,17 +68,31 @@ NEEDS: dict[ActionName, tuple[Need, ...]] = {
 }
 
 
-def _action(name: ActionName, label: str) -> Action:
-    return Action(name=name, label=label, needs=NEEDS[name])
+def _action(name: ActionName, label: str, effect: str) -> Action:
+    return Action(name=name, label=label, effect=effect, needs=NEEDS[name])
 
 
-_ATTACH = _action(ActionName.ATTACH, "Attach a slide")
-_CANCEL = _action(ActionName.CANCEL, "Cancel the case")
-_RERUN = _action(ActionName.RERUN, "Count again")
-_REQUEUE = _action(ActionName.REQUEUE, "Try again")
-_ACCEPT_RESULT = _action(ActionName.ACCEPT, "Accept the result")
-_ACCEPT_DOUBT = _action(ActionName.ACCEPT, "Count all the same")
-_ACCEPT_NO_ORDER = _action(ActionName.ACCEPT, "Count without an order")
+_ATTACH = _action(
+    ActionName.ATTACH,
+    "Attach a slide",
+    "The slide is counted for this order. If its patient is not the order's, the case is held for that first.",
+)
+_ACCEPT_RESULT = _action(
+    ActionName.ACCEPT, "Accept the result", "The result stands as it was sent, and the case is closed."
+)
+_ACCEPT_DOUBT = _action(
+    ActionName.ACCEPT, "Count all the same", "The slide is counted and reported for this order, whatever is in doubt."
+)
+_ACCEPT_NO_ORDER = _action(
+    ActionName.ACCEPT, "Count without an order", "The slide is counted and reported now; no order is waited for."
+)
+_RERUN = _action(
+    ActionName.RERUN, "Count again", "The slide is counted anew; the result follows the earlier one as a new revision."
+)
+_REQUEUE = _action(
+    ActionName.REQUEUE, "Try again", "The case goes on where it stopped: at the count, or at a delivery."
+)
+_CANCEL = _action(ActionName.CANCEL, "Cancel the case", "Nothing is counted or sent. This cannot be undone.")
 _BEFORE_A_RESULT = {
     CaseState.ORDERED: (_ATTACH, _CANCEL),
     CaseState.WAITING: (_ACCEPT_NO_ORDER, _CANCEL),
