@@ -12,7 +12,7 @@ from datetime import datetime
 from hl7.dpow import ImageNotice, Kind, kind_of, read_notice
 from hl7.errors import ParseError
 from hl7.groups import ORDER_CONTROLS, OrderGroup, Specimen, group_orders
-from hl7.messages import NULL, Header, Message, Segment, read_header, read_message, refuse_batch
+from hl7.messages import NULL, Header, Message, Segment, check_processing, read_header, read_message, refuse_batch
 from hl7.pid import read_patient
 from hl7.text import read_time
 from pipeline.domain import EntityId, Order, Patient, Priority
@@ -138,7 +138,8 @@ def _check_kind(header: Header, processing_ids: Collection[str]) -> None:
     triggers = ORDER_TRIGGERS.get(header.message_type)
     if triggers is None:
         raise ParseError(
-            "MSH-9 names a message type this node does not take: send OML^O21, OML^O33, OML^O35 or ORM^O01",
+            "MSH-9 names a message type this node does not take: send OML^O21, OML^O33, OML^O35, ORM^O01, "
+            "ADT^A08, ADT^A31 or ADT^A40",
             code=200,
             location="MSH^1^9",
             reject=True,
@@ -150,10 +151,7 @@ def _check_kind(header: Header, processing_ids: Collection[str]) -> None:
             location="MSH^1^9^1^2",
             reject=True,
         )
-    if processing_ids and header.processing_id not in processing_ids:
-        raise ParseError(
-            f"MSH-11 must be {' or '.join(sorted(processing_ids))} here", code=202, location="MSH^1^11", reject=True
-        )
+    check_processing(header, processing_ids)
 
 
 def _order_message(message: Message, fields: FieldOrder) -> OrderMessage:

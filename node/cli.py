@@ -103,7 +103,7 @@ def analyse(
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json instead of a table.")] = False,
     config: Config = None,
 ) -> None:
-    """Count one slide without a node: result.json, SEG, ANN, SR, ORU text, GeoJSON and the overview."""
+    """Count one slide without a node: result.json, SEG, ANN, SR, PDF, ORU text, GeoJSON and the overview."""
     from node.analyse import analyse_folder
     from node.cases import whole_progress
     from node.show import progress_bar, show_report

@@ -6,6 +6,7 @@ and time-outs are work of the worker (`node/linking.py`).
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -14,11 +15,12 @@ from sqlalchemy.engine import Connection
 from dicom_io.store import InstanceHeader
 from hl7 import mllp
 from hl7.acks import Outcome, accept, is_refusal, refuse
+from hl7.adt import parse_patient_message
 from hl7.dpow import Kind
 from hl7.errors import ParseError
 from hl7.messages import Header, read_header
-from hl7.orders import OrderRequest, parse_order_message
-from node import audit, order_book, registrations
+from hl7.orders import OrderMessage, OrderRequest, parse_order_message
+from node import audit, order_book, patients, registrations
 from node.database import Database, instances, messages, slides
 from node.queues import SETTLE, Work
 from node.settings import Settings
@@ -83,7 +85,7 @@ class Intake:
 
         A message sent again (same MSH-3, MSH-4 and MSH-10, same content) gets the answers of the first time, unless it
         was refused then: why may have passed, so it is taken anew. The same identity with other content is refused
-        (AE 205).
+        (AE 205). What is said of patients of whom nothing is to be counted is not kept.
         """
         header = read_header(body)
         key = _duplicate_key(header)
@@ -98,7 +100,9 @@ class Intake:
                 return (_refuse(body, used),)
             if earlier is not None and not is_refusal(earlier.reply):
                 return mllp.split(earlier.reply)
-            answers = self._take(connection, header, body)
+            answers, concerns_us = self._take(connection, header, body)
+            if not concerns_us:
+                return answers
             values = {"reply": mllp.join(answers), "peer": peer, "at": now}
             if earlier is not None:
                 connection.execute(messages.update().where(messages.c.id == earlier.id).values(**values))
@@ -108,23 +112,42 @@ class Intake:
             audit.record(connection, header.sending_application or peer, "message received", subject=header.control_id)
         return answers
 
-    def _take(self, connection: Connection, header: Header, body: bytes) -> tuple[bytes, ...]:
+    def _take(self, connection: Connection, header: Header, body: bytes) -> tuple[tuple[bytes, ...], bool]:
+        """The answers, and whether the message is to be kept."""
         if header.message_type == "ACK":
-            return ()  # an answer is not answered (HL7 v2.5.1 2.9.3)
-        hl7 = self._settings.hl7
+            return (), True  # an answer is not answered (HL7 v2.5.1 2.9.3)
         try:
-            message = parse_order_message(
-                body,
-                hl7.fields,
-                processing_ids=(hl7.processing_id,),
-                default_character_set=hl7.default_character_set,
-            )
+            if header.message_type == "ADT":
+                return self._take_patients(connection, body)
+            return self._take_orders(connection, body), True
         except ParseError as exc:
-            return (_refuse(body, exc),)
-        outcomes = [self._carry_out(connection, message.kind, request) for request in message.requests]
-        return accept(
-            message, outcomes, at=datetime.now(UTC), control_id=_control_id(), both=hl7.application_answer_follows
+            return (_refuse(body, exc),), True
+
+    def _take_patients(self, connection: Connection, body: bytes) -> tuple[tuple[bytes, ...], bool]:
+        hl7 = self._settings.hl7
+        updates = parse_patient_message(
+            body,
+            hl7.fields.patient_authority,
+            processing_ids=(hl7.processing_id,),
+            default_character_set=hl7.default_character_set,
         )
+        changed = [patients.apply(connection, update, self._work) for update in updates]
+        return self._accept(body), any(changed)
+
+    def _take_orders(self, connection: Connection, body: bytes) -> tuple[bytes, ...]:
+        hl7 = self._settings.hl7
+        message = parse_order_message(
+            body,
+            hl7.fields,
+            processing_ids=(hl7.processing_id,),
+            default_character_set=hl7.default_character_set,
+        )
+        outcomes = [self._carry_out(connection, message.kind, request) for request in message.requests]
+        return self._accept(message, outcomes)
+
+    def _accept(self, message: OrderMessage | bytes, outcomes: Sequence[Outcome] = ()) -> tuple[bytes, ...]:
+        both = self._settings.hl7.application_answer_follows
+        return accept(message, outcomes, at=datetime.now(UTC), control_id=_control_id(), both=both)
 
     def _carry_out(self, connection: Connection, kind: Kind, request: OrderRequest) -> Outcome:
         intake, namespace = self._settings.intake, self._settings.hl7.namespace

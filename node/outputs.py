@@ -14,6 +14,7 @@ from dicom_io.codes import class_color
 from dicom_io.errors import SlideError
 from dicom_io.results import ResultObject, write_results
 from hl7.results import ResultsConfig, encode_oru
+from node.alerts import AlertKind, alerts
 from node.cell_book import FIELD_UM
 from node.export import geojson, result_json
 from node.files import sha256_of
@@ -88,7 +89,9 @@ def write_outputs(
         The font of the site's PDF cannot be used.
 
     """
-    pdf = encode_pdf(report, codes, pdf_config(settings), _pictures(report, slide))
+    pdf = encode_pdf(
+        report, codes, pdf_config(settings), pictures=_pictures(report, slide), alerts=_alerts(report, settings)
+    )
     made = [_dicom(written) for written in _objects(report, slide_paths, codes, settings, folder, predecessors, pdf)]
     (folder / "report.pdf").write_bytes(pdf)
     sent = pdf if settings.hl7.pdf_in_oru else None
@@ -132,8 +135,16 @@ def pdf_config(settings: Settings) -> PdfConfig:
         font=settings.report.font,
         ranges=settings.hl7.ranges,
         colors=_COLORS,
-        minimum_cells=settings.analysis.minimum_cells,
     )
+
+
+def _alerts(report: Report, settings: Settings) -> list[str]:
+    """What must be noted of the count; the table marks the classes to rescreen, and reviews are told until signed."""
+    if report.analysis is None:
+        return []
+    doubtful = 0 if report.signed_at else sum(cell.review for cell in report.analysis.cells)
+    found = alerts(report.analysis.differential, settings, doubtful)
+    return [alert.text for alert in found if alert.kind is not AlertKind.RESCREEN]
 
 
 def _pictures(report: Report, slide: Slide | None) -> dict[str, RgbImage]:

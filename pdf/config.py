@@ -22,5 +22,3 @@ class PdfConfig:
     font: str = ""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     colors: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
-    minimum_cells: int = 200
-    excluded_lymphoid_percent: float = 2.0  # of all nucleated cells: above it the 16 percentages are too high

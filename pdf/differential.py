@@ -109,7 +109,7 @@ def _row(sheet: Sheet, scale: _Scale, row: Component, config: PdfConfig) -> None
     flag = judge(row.percent, bounds)
     sheet.set_fill_color(*config.colors.get(row.name, (120, 120, 120)))
     sheet.rect(sheet.left + 0.6, y + 1.1, 2.6, 2.6, style="F")
-    mark = " *" if row.flag else ""
+    mark = " *" if row.flag else ""  # the class as a whole is doubtful; a note says so
     sheet.text_at(sheet.left + 4.6, y + 0.7, row.name + mark, width=_NAME - 4, size=_SIZE)
     low, high = row.ci95
     texts = (

@@ -3,13 +3,13 @@
 The same report gives the same bytes. It says nothing that SR and ORU do not say.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from pdf import cells, differential
 from pdf.config import ME_RATIO, PdfConfig
-from pdf.sheet import FAINT, INK, MISSING, SHADE, Foot, Sheet
+from pdf.sheet import APART, FAINT, INK, MISSING, SHADE, Foot, Sheet
 from pipeline.domain import Analysis, CellCode, DifferentialCount, EntityId, Order, Report, ResultStatus, RgbImage
 
 _TITLE = "Bone marrow aspirate: differential count"
@@ -29,7 +29,12 @@ _LABEL = 25.0
 
 
 def encode_pdf(
-    report: Report, codes: Mapping[str, CellCode], config: PdfConfig, pictures: Mapping[str, RgbImage] | None = None
+    report: Report,
+    codes: Mapping[str, CellCode],
+    config: PdfConfig,
+    *,
+    pictures: Mapping[str, RgbImage] | None = None,
+    alerts: Sequence[str] = (),
 ) -> bytes:
     """Draw a report.
 
@@ -43,6 +48,8 @@ def encode_pdf(
         The site's choices.
     pictures : mapping of str to RgbImage, optional
         Crops of cells of a class side by side, (side, n * side, 3).
+    alerts : sequence of str
+        What must be noted of the count, beside what the report itself warns of.
 
     Raises
     ------
@@ -61,7 +68,7 @@ def encode_pdf(
     if report.analysis is None:
         _no_result(sheet, report)
     else:
-        _result(sheet, report, report.analysis, codes, config)
+        _result(sheet, report, report.analysis, codes, config, alerts)
     _method(sheet, report)
     if report.analysis is not None:
         cells.draw(sheet, report.analysis, pictures or {})
@@ -91,7 +98,7 @@ def _foot(report: Report) -> str:
         f"case {report.case_id} revision {report.revision}",
         _moment(report.signed_at or report.analysed_at),
     )
-    return " · ".join(part for part in parts if part)
+    return f"{APART} · ".join(part for part in parts if part)
 
 
 def _head(sheet: Sheet, report: Report, config: PdfConfig) -> None:
@@ -129,9 +136,22 @@ def _standing(report: Report) -> Iterator[str]:
         yield _UNREVIEWED
         return
     if report.status is ResultStatus.CORRECTED:
-        yield "This result replaces the one sent before."
+        yield " ".join(("This result replaces the one sent before.", *_changes(report)))
     signed = f" on {_moment(report.signed_at)}" if report.signed_at else ""
     yield f"Counted by AI image analysis, reviewed and released by {_person(report.reviewer)}{signed}."
+
+
+def _changes(report: Report) -> Iterator[str]:
+    """What stands otherwise than in the result that this one replaces."""
+    if report.replaces is None or report.analysis is None:
+        return
+    count, former = report.analysis.differential, report.replaces
+    if (count.total, count.me_ratio) != (former.total, former.me_ratio):
+        yield f"Formerly {_many(former.total, 'cell')}, M:E {_ratio(former.me_ratio)}."
+    rows = zip(count.components, former.components, strict=True)
+    changed = [f"{row.name} {was.percent:.1f} % ({was.count})" for row, was in rows if row.count != was.count]
+    if changed:
+        yield f"Formerly {', '.join(changed)}."
 
 
 def _identity(sheet: Sheet, report: Report) -> None:
@@ -200,7 +220,14 @@ def _no_result(sheet: Sheet, report: Report) -> None:
     sheet.y += 2
 
 
-def _result(sheet: Sheet, report: Report, analysis: Analysis, codes: Mapping[str, CellCode], config: PdfConfig) -> None:
+def _result(
+    sheet: Sheet,
+    report: Report,
+    analysis: Analysis,
+    codes: Mapping[str, CellCode],
+    config: PdfConfig,
+    alerts: Sequence[str],
+) -> None:
     count = analysis.differential
     _key_figures(sheet, count, config)
     differential.draw(sheet, count, codes, config)
@@ -209,10 +236,10 @@ def _result(sheet: Sheet, report: Report, analysis: Analysis, codes: Mapping[str
     sheet.paragraph(f"Outside the 16 classes and the percentages: {text}.", size=8)
     sheet.paragraph(_LEGEND.format(" Grey field: reference range." if config.ranges else ""), size=7, grey=FAINT)
     sheet.y += 1.5
-    if alerts := list(_alerts(report, analysis, config)):
+    if notes := list(dict.fromkeys((*alerts, *_notes(report, analysis)))):
         sheet.heading("To be noted")
-        for alert in alerts:
-            sheet.paragraph(alert, mark="\N{BULLET}")
+        for note in notes:
+            sheet.paragraph(note, mark="\N{BULLET}")
         sheet.y += 1.5
 
 
@@ -220,7 +247,6 @@ def _key_figures(sheet: Sheet, count: DifferentialCount, config: PdfConfig) -> N
     """Total and M:E, large, the ratio with what it is made of."""
     bounds = config.ranges.get(ME_RATIO)
     flag = differential.judge(count.me_ratio, bounds)
-    ratio = "not defined" if count.me_ratio is None else _ratio(count.me_ratio)
     given = f", reference {differential.range_text(bounds)}" if bounds else ""
     why = "no erythroid cell was counted" if count.me_ratio is None else count.me_definition
     top, split = sheet.y, 45.0
@@ -228,7 +254,13 @@ def _key_figures(sheet: Sheet, count: DifferentialCount, config: PdfConfig) -> N
     sheet.rect(sheet.left, top, sheet.width, 11.5, style="F")
     for x, width, label, value, note in (
         (sheet.left + 2, split, "Cells counted", str(count.total), ""),
-        (sheet.left + 2 + split, sheet.width - split - 4, "M:E", f"{ratio}{f' {flag}' if flag else ''}", why + given),
+        (
+            sheet.left + 2 + split,
+            sheet.width - split - 4,
+            "M:E",
+            f"{_ratio(count.me_ratio)}{f' {flag}' if flag else ''}",
+            why + given,
+        ),
     ):
         sheet.text_at(x, top + 1.2, label, width=width, size=7, grey=FAINT)
         sheet.text_at(x, top + 4.4, value, width=width, size=13, bold=True)
@@ -237,26 +269,14 @@ def _key_figures(sheet: Sheet, count: DifferentialCount, config: PdfConfig) -> N
     sheet.y = top + 15
 
 
-def _alerts(report: Report, analysis: Analysis, config: PdfConfig) -> Iterator[str]:
-    count = analysis.differential
-    if count.total < config.minimum_cells:
-        yield f"Low count: {count.total} cells, at least {config.minimum_cells} are wanted."
-    lymphoid = sum(number for name, number in count.excluded if "lymphocyte" in name)
-    if lymphoid and 100 * lymphoid > config.excluded_lymphoid_percent * (count.total + lymphoid):
-        yield (
-            f"{lymphoid} abnormal lymphoid cells are outside the 16 classes: "
-            "every percentage is higher than of all nucleated cells."
-        )
-    if flagged := [row.name for row in count.components if row.flag]:
-        yield f"* To be rescreened, the expected error of the class is high: {', '.join(flagged)}."
-    doubtful = sum(cell.review for cell in analysis.cells)
-    if doubtful and not _reviewed(report):
-        yield f"{doubtful} of {len(analysis.cells)} cells have so little probability that an expert must look at them."
+def _notes(report: Report, analysis: Analysis) -> Iterator[str]:
+    if flagged := [row.name for row in analysis.differential.components if row.flag]:
+        names = ", ".join(flagged)
+        yield f"* The model is unsure of these classes as a whole, look through all of their cells: {names}."
     if report.bundle.unrecognised:
-        names = ", ".join(report.bundle.unrecognised)
-        yield f"This model cannot recognise: {names}. Their 0 is no finding."
-    said = ("Only ", "This model cannot recognise")  # said above
-    yield from (text for text in (*report.warnings, *analysis.warnings) if not text.startswith(said))
+        yield f"This model cannot recognise: {', '.join(report.bundle.unrecognised)}."
+    yield from report.warnings
+    yield from analysis.warnings
 
 
 def _method(sheet: Sheet, report: Report) -> None:
@@ -281,8 +301,10 @@ def _many(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _ratio(value: float) -> str:
+def _ratio(value: float | None) -> str:
     """As in the ORU: one decimal, two below 1."""
+    if value is None:
+        return "not defined"
     return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
+from unicodedata import bidirectional
 
 import matplotlib
 from fontTools.ttLib import TTFont, TTLibError
-from fpdf import FPDF, FPDFException
-from fpdf.enums import Align, MethodReturnValue, XPos, YPos
+from fpdf import FPDF
+from fpdf.bidi import BidiParagraph
+from fpdf.enums import Align, MethodReturnValue, TextDirection, XPos, YPos
 from fpdf.fonts import TTFFont
 
 from pdf.errors import FontError
@@ -21,6 +23,7 @@ Paper = Literal["A4", "Letter"]
 Grey = int  # 0 black .. 255 white
 INK, FAINT, RULE, SHADE = 0, 90, 190, 235
 MISSING = "\ufffd"  # stands for a letter that no font has
+APART = "\u200e"  # left-to-right mark: what stands behind is not drawn into a name that runs from right to left
 
 _FAMILY, _SITE = "DejaVu", "site"
 _FACES = {"": "DejaVuSans.ttf", "B": "DejaVuSans-Bold.ttf"}
@@ -36,6 +39,15 @@ class Foot:
 
     identity: str
     caution: str
+
+
+def check_font(font: str) -> None:
+    """Raise FontError unless the file holds a TrueType or OpenType font, or a collection of them."""
+    try:
+        TTFont(io.BytesIO(Path(font).read_bytes()), fontNumber=0).getBestCmap()
+    except (OSError, TTLibError, KeyError) as exc:
+        msg = f"report.font {font} cannot be used ({type(exc).__name__}): name a TrueType or OpenType file"
+        raise FontError(msg) from exc
 
 
 class Sheet(FPDF):
@@ -192,17 +204,16 @@ class Sheet(FPDF):
         return height
 
     def _add_site_font(self, font: str) -> None:
-        try:
-            TTFont(io.BytesIO(Path(font).read_bytes()), fontNumber=0)  # fpdf2 would leave a file open that is no font
-            self.add_font(_SITE, "", font)
-        except (OSError, FPDFException, TTLibError) as exc:
-            msg = f"report.font {font} cannot be used ({type(exc).__name__}): name a TrueType or OpenType file"
-            raise FontError(msg) from exc
+        check_font(font)  # fpdf2 would leave a file open that is no font
+        self.add_font(_SITE, "", font)
         self.set_fallback_fonts([_SITE], exact_match=False)
 
     def _printable(self, text: str) -> str:
-        """The text with what no font has replaced, and noted."""
-        clean = "".join(letter if letter.isprintable() else " " for letter in text)
+        """The text as it stands on paper: from right to left where it must, what no font has replaced and noted."""
+        clean = "".join(letter if letter.isprintable() or letter == APART else " " for letter in text)
+        if any(bidirectional(letter) in {"R", "AL"} for letter in clean):
+            clean = BidiParagraph(clean, base_direction=TextDirection.LTR).get_reordered_string()
+        clean = clean.replace(APART, "")
         known = "".join(letter if self._has(letter) else MISSING for letter in clean)
         self.lacks_letters = self.lacks_letters or known != clean
         return known

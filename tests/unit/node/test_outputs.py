@@ -12,7 +12,7 @@ from dicom_io.slide import DicomSlide
 from hl7.messages import read_message
 from node.codes import load_codes
 from node.outputs import Output, write_outputs
-from node.settings import AnalysisSettings, Hl7Settings, PacsSettings, ReportSettings, Settings
+from node.settings import AnalysisSettings, Hl7Settings, PacsSettings, ReportSettings, ReviewSettings, Settings
 from pipeline.domain import Report
 from tests.builders import build_no_result, build_report
 from tests.slides import write_slide
@@ -87,6 +87,13 @@ def test_the_sites_minimum_is_the_one_that_is_named(slide: DicomSlide, settings:
         site = settings.model_copy(update={"analysis": AnalysisSettings(minimum_cells=wanted)})
         message = written(report, slide, site, tmp_path / f"{wanted}")["ORU"].path.read_text()
         assert ("Low count: 220 cells, at least 500 are wanted." in message) is low
+
+
+def test_alerts_of_the_count_change_the_printed_report(slide: DicomSlide, settings: Settings, tmp_path: Path) -> None:
+    plain = written(build_report(), slide, settings, tmp_path / "plain")
+    strict = settings.model_copy(update={"review": ReviewSettings(blast_percent=1)})
+    alarmed = written(build_report(), slide, strict, tmp_path / "alarmed")
+    assert {kind for kind in plain if plain[kind].sha256 != alarmed[kind].sha256} == {"PDF"}
 
 
 def test_paper_and_pictures_are_the_sites_and_the_slides(slide: DicomSlide, settings: Settings, tmp_path: Path) -> None:

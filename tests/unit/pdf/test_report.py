@@ -29,16 +29,19 @@ REPORTS = {
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_the_same_report_gives_the_same_bytes(name: str) -> None:
-    first = encode_pdf(REPORTS[name], CODES, PdfConfig(), PICTURES)
+    first = encode_pdf(REPORTS[name], CODES, PdfConfig(), pictures=PICTURES)
     assert first.startswith(b"%PDF-1.")
-    assert encode_pdf(REPORTS[name], CODES, PdfConfig(), PICTURES) == first
+    assert encode_pdf(REPORTS[name], CODES, PdfConfig(), pictures=PICTURES) == first
 
 
 def test_every_report_has_its_own_document() -> None:
     report = build_report()
     later = build_report(analysed_at=report.analysed_at + timedelta(minutes=1))
     made = [encode_pdf(each, CODES, PdfConfig()) for each in (*REPORTS.values(), later)]
-    made += [encode_pdf(report, CODES, PdfConfig(paper="Letter")), encode_pdf(report, CODES, PdfConfig(), PICTURES)]
+    made += [
+        encode_pdf(report, CODES, PdfConfig(paper="Letter")),
+        encode_pdf(report, CODES, PdfConfig(), pictures=PICTURES),
+    ]
     assert len(set(made)) == len(made)
 
 
