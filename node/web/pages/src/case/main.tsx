@@ -2,6 +2,7 @@
 
 import { render } from "preact";
 import { useCallback, useEffect, useState } from "preact/hooks";
+import { Actions } from "../shared/Actions";
 import { fileUrl, getJson, type CaseDetail, type CaseRow, type CellClass, type Result } from "../shared/api";
 import { personName } from "../shared/format";
 import { Frame, Refusal } from "../shared/Frame";
@@ -27,7 +28,7 @@ function CasePage() {
     <Frame live={live}>
       <nav class="crumbs" aria-label="Breadcrumb"><a href="/">Worklist</a> / {shown?.detail.row.accession_number || caseId}</nav>
       {error && <Refusal error={error} />}
-      {shown ? <Body shown={shown} classes={classes} /> : !error && <p class="loading">Loading the case…</p>}
+      {shown ? <Body shown={shown} classes={classes} onActed={reload} /> : !error && <p class="loading">Loading the case…</p>}
     </Frame>
   );
 }
@@ -65,7 +66,7 @@ function useClasses(): CellClass[] {
   return classes;
 }
 
-function Body({ shown: { detail, result }, classes }: { shown: Shown; classes: CellClass[] }) {
+function Body({ shown: { detail, result }, classes, onActed }: { shown: Shown; classes: CellClass[]; onActed: () => void }) {
   const { row } = detail;
   useEffect(() => {
     document.title = `${row.accession_number || row.case_id} · Marrow Node`;
@@ -75,6 +76,7 @@ function Body({ shown: { detail, result }, classes }: { shown: Shown; classes: C
     <div class="stack">
       <Head detail={detail} />
       <Notices detail={detail} result={result} />
+      <Actions detail={detail} onDone={onActed} />
       {isActive(row) && <section class="card running" aria-label="Progress"><StateBadge state={row.state} /><Progress row={row} /></section>}
       <div class="columns">
         {detail.slides.length > 0 && <Workbench detail={detail} classes={classes} />}
