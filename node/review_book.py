@@ -132,7 +132,9 @@ def count_choices(connection: Connection, *, blind: bool) -> tuple[Choices, ...]
         .group_by(*key)
     )
     return tuple(
-        Choices(month=f"{row.year:04d}-{row.month:02d}", model=row.model, expert=row.class_name, cells=row.cells)
+        Choices(
+            month=f"{int(row.year):04d}-{int(row.month):02d}", model=row.model, expert=row.class_name, cells=row.cells
+        )
         for row in rows
     )
 
