@@ -67,14 +67,14 @@ class Linking:
         """Find the slides of an order that came or changed, or of a registration."""
         with self._database.write() as connection:
             wanted = sa.select(order_keys.c.kind, order_keys.c.value).where(order_keys.c.order_id == order_id)
-            series = sa.select(slide_keys.c.series_instance_uid).where(
+            keyed = sa.select(slide_keys.c.series_instance_uid).where(
                 sa.tuple_(slide_keys.c.kind, slide_keys.c.value).in_(wanted)
             )
             attached = sa.select(case_table.c.series_instance_uid).where(
                 case_table.c.order_id == order_id, case_table.c.series_instance_uid.is_not(None)
             )
-            of_order = slides.c.series_instance_uid.in_(series.union(attached))
-            named = connection.execute(sa.select(slides).where(of_order)).all()
+            series = keyed.union(attached)
+            named = connection.execute(sa.select(slides).where(slides.c.series_instance_uid.in_(series))).all()
             state = connection.execute(sa.select(orders.c.state).where(orders.c.id == order_id)).scalar_one_or_none()
             for slide in named:
                 if state == registrations.REGISTERED:

@@ -91,9 +91,9 @@ class Site:
             "classes": class_views(load_codes(), class_color),
             "registry": CollectorRegistry(),
             "receiver": self.receiver,
+            "actions": CaseActions(self.database, self.work, Linking(IntakeSettings(), self.database, self.work)),
             "cells": cells,
             "reviewing": Reviewing(site, self.database, self.work, cells),
-            "actions": CaseActions(self.database, self.work, Linking(IntakeSettings(), self.database, self.work)),
             "cache": self.home / "cache",
         }
         return WebSources(**values | changes)

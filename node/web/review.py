@@ -61,7 +61,7 @@ class WantedSignature(BaseModel):
 
     run: Annotated[int, Field(ge=0, le=2**31 - 1)]
     version: Version
-    reason: Annotated[str, Field(max_length=500)] = ""
+    reason: Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x08\x0b-\x1f]*$")] = ""
 
 
 @reviews.get("/cases/{case_id}/review")
