@@ -1,7 +1,7 @@
 /** The smaller cards of the case page. */
 
 import { fileUrl, type CaseDetail, type CaseEvent, type Delivery, type FileLink, type Result } from "../shared/api";
-import { bytes, capital, count, dateTime, exactTime } from "../shared/format";
+import { bytes, count, dateTime, exactTime } from "../shared/format";
 import { StateBadge } from "../shared/State";
 
 export function Overview({ detail }: { detail: CaseDetail }) {
@@ -25,10 +25,9 @@ export function Overview({ detail }: { detail: CaseDetail }) {
 }
 
 export function Warnings({ result, unrecognised }: { result: Result; unrecognised: string[] }) {
-  const excluded = Object.entries(result.differential?.excluded ?? {});
   return (
     <section class="card" aria-labelledby="warnings-title">
-      <h2 id="warnings-title">Warnings and excluded cells</h2>
+      <h2 id="warnings-title">Warnings</h2>
       {result.warnings.length > 0 || unrecognised.length > 0 ? (
         <ul class="warnings card-body">
           {result.warnings.map((warning) => <Warning key={warning}>{warning}</Warning>)}
@@ -36,16 +35,6 @@ export function Warnings({ result, unrecognised }: { result: Result; unrecognise
         </ul>
       ) : (
         <p class="card-body muted">No warning.</p>
-      )}
-      {excluded.length > 0 && (
-        <table class="plain">
-          <thead><tr><th scope="col">Found, not part of the count</th><th scope="col">Cells</th></tr></thead>
-          <tbody>
-            {excluded.map(([name, cells]) => (
-              <tr key={name} class={cells ? "" : "muted"}><th scope="row">{capital(name)}</th><td class="number">{count(cells)}</td></tr>
-            ))}
-          </tbody>
-        </table>
       )}
     </section>
   );
@@ -106,7 +95,7 @@ export function Deliveries({ deliveries }: { deliveries: Delivery[] }) {
 
 const KINDS: Record<string, string> = {
   SEG: "Segmentation", ANN: "Cell annotations", SR: "Structured report", SR3D: "Regions (3D SR)", ORU: "HL7 result",
-  RESULT: "Result as JSON", OVERVIEW: "Overview picture", GEOJSON: "Cells for QuPath", PDF: "Report",
+  SEGROI: "Regions", RESULT: "Result as JSON", OVERVIEW: "Overview picture", GEOJSON: "Cells for QuPath", PDF: "Report", PDFDCM: "Report as DICOM",
 };
 
 export function Downloads({ caseId, files }: { caseId: string; files: FileLink[] }) {

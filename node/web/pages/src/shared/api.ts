@@ -124,6 +124,14 @@ export interface Component {
   flag: string;
 }
 
+/** Who is signed in. */
+export interface Person {
+  name: string;
+  full_name: string;
+  role: "viewer" | "reviewer" | "admin";
+  demo: boolean;
+}
+
 /** The part of `result.json` the case page reads. */
 export interface Result {
   bundle: { name: string; version: string; digest: string; unrecognised?: string[] };
@@ -138,18 +146,31 @@ export interface Result {
   reason?: string;
 }
 
-/** A refusal of the node: what is wrong, in which field, and the remedy. */
+/** A refusal of the node: what is wrong, in which field, and the remedy; `body` is all it said. */
 export class NodeError extends Error {
-  constructor(readonly status: number, message: string, readonly field: string, readonly remedy: string) {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly field: string,
+    readonly remedy: string,
+    readonly body: Record<string, unknown> = {},
+  ) {
     super(message);
   }
 }
 
-export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
-  const answer = await fetch(path, { headers: { Accept: "application/json" }, ...(signal ? { signal } : {}) });
+export const getJson = <T>(path: string, signal?: AbortSignal): Promise<T> => ask(path, signal ? { signal } : {});
+
+export function sendJson<T>(method: "POST" | "PUT" | "DELETE", path: string, body: unknown): Promise<T> {
+  return ask(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+}
+
+async function ask<T>(path: string, options: RequestInit): Promise<T> {
+  const answer = await fetch(path, { ...options, headers: { Accept: "application/json", ...options.headers } });
   if (answer.ok) return (await answer.json()) as T;
-  const body = (await answer.json().catch(() => ({}))) as Partial<Record<"error" | "field" | "remedy", string>>;
-  throw new NodeError(answer.status, body.error ?? answer.statusText, body.field ?? "", body.remedy ?? "");
+  const body = (await answer.json().catch(() => ({}))) as Record<string, unknown>;
+  const said = (name: string, otherwise: string) => (typeof body[name] === "string" ? body[name] : otherwise);
+  throw new NodeError(answer.status, said("error", answer.statusText), said("field", ""), said("remedy", ""), body);
 }
 
 export function fileUrl(caseId: string, name: string, download = false): string {

@@ -83,8 +83,11 @@ export class SlideView {
     });
   }
 
-  onClick(clicked: (x: number, y: number) => void): void {
-    this.map.on("singleclick", ({ coordinate }) => clicked(coordinate[0], -1 - coordinate[1]));
+  /** `adding` when shift or control was held. */
+  onClick(clicked: (x: number, y: number, adding: boolean) => void): void {
+    this.map.on("click", ({ coordinate: [x, y], originalEvent: { shiftKey, ctrlKey, metaKey } }) =>
+      clicked(x, -1 - y, shiftKey || ctrlKey || metaKey),
+    );
   }
 
   place(): Place | undefined {
