@@ -81,9 +81,9 @@ def construct(
 
     Returns
     -------
-    The object; all its dates and times are those of `report.analysed_at`.
+    The object; all its dates and times are those of the signature, without one of the analysis.
     """
-    at = _clock(report.analysed_at, image)
+    at = _clock(report.signed_at or report.analysed_at, image)
     # What the slide's writer wrote is kept as it is; a warning about it would quote it, patient and all, in the log.
     with config.disable_value_validation(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The string .* is unlikely to represent", category=UserWarning)

@@ -3,16 +3,16 @@
 import base64
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hl7.errors import Hl7Error
 from hl7.text import escape, join_components
-from pipeline.domain import Analysis, CellCode, Component, Report, ResultStatus
+from pipeline.domain import CellCode, Component, DifferentialCount, Report, ResultStatus
 
 ME_RATIO = "me_ratio"  # the key of the M:E ratio in `ResultsConfig.ranges`
 LOCAL_SYSTEM = "99BMA"
+_UNCHANGED = ResultStatus.FINAL.value  # of a row that a correction leaves as it was
 _TEXT_LINE = 120  # characters: escaped, still below the 199 that strict receivers allow a repetition
-_EXCLUDED_WARNING_PERCENT = 2.0  # of all nucleated cells: above it the 16 percentages are noticeably inflated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,7 @@ class ResultsConfig:
     local_first: bool = False
     namespace: str = "MARROWNODE"
     minimum_cells: int = 200
+    excluded_lymphoid_percent: float = 2.0  # of all nucleated cells: above it the 16 are noticeably inflated
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     maximum_pdf_bytes: int = 5_000_000
 
@@ -59,16 +60,29 @@ def result_rows(report: Report, codes: Mapping[str, CellCode], config: ResultsCo
     """Total, 16 components and M:E ratio, or why there are none; then the study UID."""
     if report.analysis is None:
         yield _no_result(report)
+    elif report.replaces is None:
+        yield from _differential(report, report.analysis.differential, codes, config)
     else:
-        yield from _differential(report, report.analysis, codes, config)
+        former = _differential(report, report.replaces, codes, config)
+        for row, before in zip(_differential(report, report.analysis.differential, codes, config), former, strict=True):
+            yield _corrected(row, before)
     if report.slide.study_instance_uid:
         status = ResultStatus.PRELIMINARY if report.status is ResultStatus.NO_RESULT else report.status
         yield Row(
             code="110180^Study Instance UID^DCM",
             value=f"{escape(report.slide.study_instance_uid)}^DICOM",
             value_type="RP",
-            status=status.value,
+            status=_UNCHANGED if report.replaces else status.value,
         )
+
+
+def _corrected(row: Row, before: Row) -> Row:
+    """The row of a correction: marked, with what stood there, only where it says something else than before."""
+    if (row.value, row.notes) == (before.value, before.notes):
+        return row if row.status == ResultStatus.NO_RESULT.value else replace(row, status=_UNCHANGED)
+    same = "The value is as before; what is said of it has changed."
+    note = same if row.value == before.value else f"Formerly {before.value or 'not given'}."
+    return replace(row, notes=(note, *row.notes))
 
 
 def _no_result(report: Report) -> Row:
@@ -82,9 +96,8 @@ def _no_result(report: Report) -> Row:
 
 
 def _differential(
-    report: Report, analysis: Analysis, codes: Mapping[str, CellCode], config: ResultsConfig
+    report: Report, count: DifferentialCount, codes: Mapping[str, CellCode], config: ResultsConfig
 ) -> Iterator[Row]:
-    count = analysis.differential
     if sum(round(component.percent * 10) for component in count.components) != 1000:
         raise Hl7Error("the percentages of the components do not add to 100.0")
     status = report.status.value
@@ -95,7 +108,7 @@ def _differential(
         value=str(count.total),
         units="{cells}^cells^UCUM",
         status=status,
-        notes=tuple(_count_notes(analysis, config)),
+        notes=tuple(_count_notes(count, config)),
     )
     for component in count.components:
         yield _component(component, report, codes, config)
@@ -185,15 +198,14 @@ def document_row(report: Report, pdf: bytes | None, config: ResultsConfig) -> Ro
     )
 
 
-def _count_notes(analysis: Analysis, config: ResultsConfig) -> Iterator[str]:
-    count = analysis.differential
+def _count_notes(count: DifferentialCount, config: ResultsConfig) -> Iterator[str]:
     if count.total < config.minimum_cells:
         yield f"Low count: {count.total} cells, at least {config.minimum_cells} are wanted."
     excluded = [(name, number) for name, number in count.excluded if number]
     if excluded:
         yield "Not counted: " + ", ".join(f"{number} {name}" for name, number in excluded) + "."
     lymphoid = sum(number for name, number in excluded if "lymphocyte" in name)
-    if lymphoid and 100 * lymphoid > _EXCLUDED_WARNING_PERCENT * (count.total + lymphoid):
+    if lymphoid and 100 * lymphoid > config.excluded_lymphoid_percent * (count.total + lymphoid):
         yield (
             f"{lymphoid} abnormal lymphoid cells are outside the 16 components: "
             "every percentage is higher than of all nucleated cells."

@@ -96,8 +96,8 @@ def filler_order_number(report: Report, namespace: str) -> EntityId:
 
 
 def _reported_at(report: Report) -> datetime:
-    """OBR-22: later for every revision."""
-    return report.analysed_at + timedelta(seconds=report.revision)
+    """OBR-22, later for every revision: when it was signed, without a signature when it was analysed."""
+    return report.signed_at or report.analysed_at + timedelta(seconds=report.revision)
 
 
 def _msh(report: Report, config: ResultsConfig) -> str:
@@ -238,7 +238,7 @@ def _report_notes(report: Report, config: ResultsConfig, *, document_left_out: b
     else:
         yield f"AI result, not reviewed by a person. Model {model}. Not for diagnostic use."
     if report.status is ResultStatus.CORRECTED:
-        yield "CORRECTED RESULT: replaces the one sent before."
+        yield "CORRECTED RESULT: replaces the one sent before. What changed is marked C, with its former value below."
     unknown = report.bundle.unrecognised
     if unknown and report.analysis is not None:
         yield f"This model cannot recognise: {', '.join(unknown)}."

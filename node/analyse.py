@@ -32,7 +32,7 @@ def analyse_folder(slide: Path, out: Path, settings: Settings, progress: Callabl
     out : Path
         Made when absent; files of the same names are replaced.
     settings : Settings
-        The sections bundle, analysis and hl7 are used.
+        The sections bundle, analysis, hl7 and review are used.
     progress : callable
         Called with the stage and how far it is, 0..1.
 
@@ -65,6 +65,6 @@ def analyse_folder(slide: Path, out: Path, settings: Settings, progress: Callabl
         )
         progress("encode", 0.0)
         out.mkdir(parents=True, exist_ok=True)
-        outputs = write_outputs(report, opened, opened.paths, load_codes(), settings.hl7, out)
+        outputs = write_outputs(report, opened, opened.paths, load_codes(), settings, out)
         progress("encode", 1.0)
     return Analysed(report=report, outputs=outputs)

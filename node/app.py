@@ -20,13 +20,18 @@ from dicom_io.store import FileStore
 from hl7.mllp import MllpServer
 from node.cell_book import CellBook
 from node.codes import load_codes
-from node.database import Database, prepare
+from node.database import Database
 from node.errors import SettingsError, dimse_status
 from node.home import announce, own_home
 from node.intake import Intake
 from node.metrics import build_registry, readiness
+from node.opening import prepare
+from node.passwords import Passwords
 from node.queues import Work
+from node.reviewing import Reviewing
+from node.sessions import Sessions
 from node.settings import Settings
+from node.sign_in import SignIn
 from node.supervisor import Supervisor
 from node.web.app import create_web
 from node.web.classes import class_views
@@ -66,7 +71,7 @@ async def _serve(settings: Settings, config: Path) -> None:
         receiver = Receiver(store=store, index=intake.instance, released=intake.released)
         book = CellBook(database, home / "cases")
         stack.callback(book.close)
-        sources = _sources(settings, database, supervisor, receiver, book)
+        sources = _sources(settings, database, work, supervisor, receiver, book)
         web = WebServer(create_web(sources), settings.web.host, settings.web.port)
         with _taken("dicom", settings.dicom.port):
             dicom.start()
@@ -126,15 +131,22 @@ def _mllp(settings: Settings, intake: Intake) -> MllpServer:
 
 
 def _sources(
-    settings: Settings, database: Database, supervisor: Supervisor, receiver: Receiver, book: CellBook
+    settings: Settings, database: Database, work: Work, supervisor: Supervisor, receiver: Receiver, book: CellBook
 ) -> WebSources:
+    passwords = Passwords()
     return WebSources(
         database=database,
+        work=work,
+        settings=settings.web,
+        passwords=passwords,
+        sign_in=SignIn(database, passwords),
+        sessions=Sessions(database, settings.web.session_idle_s, settings.web.session_longest_s),
         checks=lambda: readiness(database, settings.home_folder, lambda: supervisor.ready),
         classes=class_views(load_codes(), class_color),
         registry=build_registry(database, lambda: supervisor.ready),
         receiver=receiver,
         cells=book,
+        reviewing=Reviewing(settings, database, work, book),
         cache=settings.home_folder / "cache",
     )
 

@@ -6,6 +6,7 @@ The arrays are kept as numpy keeps them, the rest as JSON beside them; equal ana
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +34,11 @@ def save_analysis(analysis: Analysis, path: Path) -> None:
         "warnings": analysis.warnings,
         "timings_s": analysis.timings_s,
     }
+    optional: dict[str, Any] = {} if analysis.saliency is None else {"cell_saliency": analysis.saliency}
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
+        **optional,
         scalars=np.frombuffer(json.dumps(scalars).encode(), np.uint8),
         cell_ids=np.array([cell.id for cell in cells], np.int64),
         cell_boxes=_boxes([cell.box for cell in cells]),
@@ -56,7 +59,7 @@ def save_analysis(analysis: Analysis, path: Path) -> None:
 
 
 def load_analysis(path: Path) -> Analysis:
-    """Read what `save_analysis` wrote."""
+    """Read what `save_analysis` wrote; files written before saliency was kept have none."""
     with np.load(path) as held:
         scalars = json.loads(held["scalars"].tobytes())
         regions = zip(_split(held["region_points"], held["region_ends"]), held["region_probability"], strict=True)
@@ -68,6 +71,7 @@ def load_analysis(path: Path) -> Analysis:
             differential=_DIFFERENTIAL.validate_python(scalars["differential"]),
             warnings=tuple(scalars["warnings"]),
             timings_s=tuple((name, seconds) for name, seconds in scalars["timings_s"]),
+            saliency=held.get("cell_saliency"),
         )
 
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy.engine import Connection, Row
 
-from node.database import Database, case_events, cases, deliveries, objects, orders, slides
+from node.database import Database, case_events, cases, deliveries, objects, orders, runs, slides
 from node.errors import UnknownCase, WrongState
 from node.views import CaseEvent, CaseFile, CaseRow, CaseState, CaseView, DeliveryView, WorklistPage, WorklistQuery
 from pipeline.domain import Order, Priority, ResultStatus, SlideInfo
@@ -34,7 +34,9 @@ _NEXT: dict[CaseState, frozenset[CaseState]] = {
     CaseState.WAITING: frozenset({CaseState.WAITING, CaseState.QUEUED}) | _ASIDE,
     CaseState.QUEUED: frozenset({CaseState.QUEUED, CaseState.RUNNING}) | _ASIDE,
     CaseState.RUNNING: frozenset({CaseState.QUEUED, CaseState.RUNNING, CaseState.DELIVERING}) | _ASIDE,
-    CaseState.DELIVERING: frozenset({CaseState.QUEUED, CaseState.REPORTED, CaseState.HELD, CaseState.FAILED}),
+    CaseState.DELIVERING: frozenset(
+        {CaseState.QUEUED, CaseState.DELIVERING, CaseState.REPORTED, CaseState.HELD, CaseState.FAILED}
+    ),
     CaseState.REPORTED: frozenset({CaseState.QUEUED, CaseState.DELIVERING, CaseState.HELD}),
     CaseState.HELD: frozenset(
         {CaseState.ORDERED, CaseState.WAITING, CaseState.QUEUED, CaseState.DELIVERING, CaseState.REPORTED}
@@ -138,9 +140,9 @@ def _record(connection: Connection, happened: CaseEvent, case_id: str) -> None:
     )
 
 
-_URGENCY = sa.case({priority.value: place for priority, place in _RANK.items()}, value=cases.c.priority, else_=3)
+_PRIORITY = sa.case({priority.value: place for priority, place in _RANK.items()}, value=cases.c.priority, else_=3)
 _SORT: dict[str, tuple[sa.ColumnElement[Any], ...]] = {
-    "priority": (_URGENCY, cases.c.created_at),
+    "priority": (sa.case((cases.c.urgent, 0), else_=1), _PRIORITY, cases.c.created_at),
     "age": (cases.c.created_at,),
     "state": (cases.c.state, cases.c.created_at),
     "accession": (cases.c.accession_number, cases.c.created_at),
@@ -182,7 +184,7 @@ def changed_since(database: Database, moment: datetime) -> tuple[CaseRow, ...]:
 
 
 def read_case(database: Database, case_id: str) -> CaseView | None:
-    """Everything of one case; its files are those of the current revision. None when there is no such case."""
+    """Everything of one case; its files are those its current run made last. None when there is no such case."""
     with database.read() as connection:
         try:
             case = current(connection, case_id)
@@ -202,7 +204,7 @@ def read_case(database: Database, case_id: str) -> CaseView | None:
         ).all()
         made = connection.execute(
             sa.select(objects)
-            .where(objects.c.case_id == case_id, objects.c.revision == case.revision)
+            .where(objects.c.case_id == case_id, objects.c.revision == _made_last(connection, case))
             .order_by(objects.c.kind)
         ).all()
     return CaseView(
@@ -217,6 +219,18 @@ def read_case(database: Database, case_id: str) -> CaseView | None:
         deliveries=_delivery_views(sent),
         files=_case_files(made),
     )
+
+
+def _made_last(connection: Connection, case: Row[Any]) -> int:
+    """The newest revision with files of the current run: a signed one has none until the worker made them."""
+    first = connection.execute(
+        sa.select(runs.c.revision).where(runs.c.case_id == case.id, runs.c.run == case.run)
+    ).scalar_one_or_none()
+    newest = sa.select(sa.func.max(objects.c.revision)).where(
+        objects.c.case_id == case.id, objects.c.revision >= (case.revision if first is None else first)
+    )
+    made: int | None = connection.execute(newest).scalar_one()
+    return case.revision if made is None else made
 
 
 def _delivery_views(rows: Iterable[Row[Any]]) -> tuple[DeliveryView, ...]:
@@ -264,5 +278,6 @@ def _case_row(row: Row[Any]) -> CaseRow:
         stage=row.stage if row.state == CaseState.RUNNING else "",
         progress=1.0 if row.state == CaseState.REPORTED else row.progress,
         synthetic=row.synthetic,
-        alerts=tuple(row.alerts),
+        alerts=(*row.review_alerts, *row.alerts),
+        urgent=row.urgent,
     )

@@ -1,10 +1,7 @@
 """The cells of a case: what the model saw, kept in memory for the cases looked at last, and their pictures."""
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import sqlalchemy as sa
 
@@ -13,41 +10,13 @@ from node import cases
 from node.archive import analysis_file, load_analysis
 from node.database import Database, instances
 from node.errors import NoAnalysis
+from node.recent import Recent
 from pipeline.crops import crop_sheet
 from pipeline.domain import Analysis, RgbImage
 
 FIELD_UM = 26.0  # the largest nucleated cells, but for megakaryocytes, with a margin
 _KEPT_ANALYSES = 8
 _KEPT_SLIDES = 6
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
-
-class _Recent(Generic[K, V]):
-    """The values made last, each made once; `drop` is called with one that has to go."""
-
-    def __init__(self, capacity: int, make: Callable[[K], V], drop: Callable[[V], None] = lambda value: None) -> None:
-        self._capacity = capacity
-        self._make = make
-        self._drop = drop
-        self._values: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: K) -> V:
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-            else:
-                self._values[key] = self._make(key)
-                while len(self._values) > self._capacity:
-                    self._drop(self._values.popitem(last=False)[1])
-            return self._values[key]
-
-    def clear(self) -> None:
-        """Drop them all."""
-        with self._lock:
-            while self._values:
-                self._drop(self._values.popitem()[1])
 
 
 class CellBook:
@@ -63,8 +32,8 @@ class CellBook:
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
         self._folder = folder
-        self._analyses: _Recent[Path, Analysis] = _Recent(_KEPT_ANALYSES, load_analysis)
-        self._slides: _Recent[tuple[Path, ...], DicomSlide] = _Recent(_KEPT_SLIDES, DicomSlide.open, DicomSlide.close)
+        self._analyses: Recent[Path, Analysis] = Recent(_KEPT_ANALYSES, load_analysis)
+        self._slides: Recent[tuple[Path, ...], DicomSlide] = Recent(_KEPT_SLIDES, DicomSlide.open, DicomSlide.close)
 
     def run_of(self, case_id: str) -> int:
         """Which run of the case counts.

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_io.errors import DicomError
 from hl7.errors import Hl7Error
-from node import cli_cases, cli_tools, cli_training
+from node import cli_cases, cli_tools, cli_training, cli_users
 from node.errors import NodeError, SettingsError
 from node.settings import AnalysisSettings, Settings, default_file, load_settings
 from node.worker_protocol import UNUSABLE
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_cases.app, name="cases")
 app.command("requeue")(cli_cases.requeue)
+app.add_typer(cli_users.app, name="user")
 app.add_typer(cli_tools.bundles, name="bundle")
 app.add_typer(cli_training.train, name="train")
 for tool in (

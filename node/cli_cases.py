@@ -15,8 +15,9 @@ from rich.table import Table
 
 from node import audit, dispatch
 from node.cases import list_cases, read_case
-from node.database import Database, open_existing
+from node.database import Database
 from node.errors import UnknownCase
+from node.opening import open_existing
 from node.queues import Work
 from node.settings import Settings, load_settings
 from node.views import CaseState, CaseView, WorklistQuery

@@ -8,17 +8,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Dialect, Engine
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.types import TypeDecorator
-
-from node.errors import SettingsError
 
 BUSY_TIMEOUT_MS = 30_000
 _WRITERS = 0x4D4152524F57  # "MARROW": the advisory lock of the node's writers
@@ -178,8 +172,10 @@ cases = sa.Table(
     _text("bundle_digest"),
     sa.Column("total_cells", sa.Integer),
     sa.Column("me_ratio", sa.Float),
-    sa.Column("alerts", sa.JSON, nullable=False, default=list),
+    sa.Column("alerts", sa.JSON, nullable=False, default=list),  # what pipeline and slide warn of
+    sa.Column("review_alerts", sa.JSON, nullable=False, default=list),  # of the count as it stands, see node/alerts.py
     sa.Column("synthetic", sa.Boolean, nullable=False, default=False),
+    sa.Column("urgent", sa.Boolean, nullable=False, default=False, server_default=sa.false()),  # first in the worklist
 )
 
 case_events = sa.Table(
@@ -227,6 +223,53 @@ objects = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
 )
 
+# What one run of a case counted; see node/run_book.py.
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("case_id", sa.Text, sa.ForeignKey("cases.id"), primary_key=True),
+    sa.Column("run", sa.Integer, primary_key=True),
+    sa.Column("revision", sa.Integer, nullable=False),  # of its first result
+    sa.Column("files", sa.JSON, nullable=False),  # of the slide
+    sa.Column("slide", sa.JSON, nullable=False),  # `SlideInfo`
+    sa.Column("bundle", sa.JSON, nullable=False),  # `BundleInfo`
+    sa.Column("field_um", sa.Float, nullable=False),
+    sa.Column("warnings", sa.JSON, nullable=False),
+    sa.Column("analysed_at", UtcDateTime, nullable=False),
+)
+
+# Every change an expert made to a cell, oldest first; none is altered or taken out. See node/review_book.py.
+cell_changes = sa.Table(
+    "cell_changes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),  # the version of the cell and of the review
+    sa.Column("case_id", sa.Text, sa.ForeignKey("cases.id"), nullable=False),
+    sa.Column("run", sa.Integer, nullable=False),
+    sa.Column("cell_id", sa.Integer, nullable=False),
+    sa.Column("class_name", sa.Text),  # null: the model's again
+    sa.Column("previous", sa.Text, nullable=False),  # the class before
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False, index=True),
+    sa.Column("blind", sa.Boolean, nullable=False),  # chosen while the model's class was hidden
+    sa.Index("ix_cell_changes_case_id_run_id", "case_id", "run", "id"),
+)
+
+# Who signed which state of a review; each is one revision of the case's result. See node/signing.py.
+signatures = sa.Table(
+    "signatures",
+    metadata,
+    sa.Column("case_id", sa.Text, sa.ForeignKey("cases.id"), primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("run", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),  # of the review: the newest change that is signed
+    sa.Column("status", sa.Text, nullable=False),  # F, C
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("full_name", sa.Text, nullable=False),
+    _text("reason"),  # why it was signed with mandatory reviews open
+    sa.Column("at", UtcDateTime, nullable=False),
+)
+
 # What DICOMweb searches: one row for each kept instance, received or made; see node/catalogue.py.
 dicom_index = sa.Table(
     "dicom_index",
@@ -254,6 +297,38 @@ audit = sa.Table(
     sa.Column("action", sa.Text, nullable=False),
     _text("subject"),
     _text("detail"),
+)
+
+# Who may use the pages; see node/accounts.py.
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("full_name", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),  # viewer, reviewer, admin
+    sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False, default=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("password_changed_at", UtcDateTime, nullable=False),
+)
+
+# Who is signed in; the token itself is only in the browser. See node/sessions.py.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("token_hash", sa.Text, primary_key=True),
+    sa.Column("account", sa.Text, sa.ForeignKey("accounts.name", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("opened_at", UtcDateTime, nullable=False),
+    sa.Column("used_at", UtcDateTime, nullable=False),
+)
+
+# Failed sign-ins in a row, by account and by address.
+sign_in_failures = sa.Table(
+    "sign_in_failures",
+    metadata,
+    sa.Column("origin", sa.Text, primary_key=True),  # "account NAME" or "address ADDRESS"
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("last_at", UtcDateTime, nullable=False),
 )
 
 
@@ -315,59 +390,3 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     read_only = connection.get_execution_options().get("node_read_only", False)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-
-def migrate(database: Database) -> None:
-    """Create the tables, or bring them to this version (alembic, `node/migrations`)."""
-    configuration = Config()
-    configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with database.write() as connection:
-        configuration.attributes["connection"] = connection
-        command.upgrade(configuration, "head")
-
-
-def open_existing(url: str) -> Database:
-    """The database a node has already made.
-
-    Raises
-    ------
-    SettingsError
-        There is none yet, or it cannot be reached.
-
-    """
-    database = Database(url)
-    path = database.engine.url.database
-    if database.engine.dialect.name == "sqlite" and path and not Path(path).is_file():
-        msg = f"there is no database at {path}; start the node once with `marrow-node serve`, or check `home`"
-        raise SettingsError(msg)
-    try:
-        with database.read() as connection:
-            known = sa.inspect(connection).has_table("cases")
-    except OperationalError as exc:
-        msg = f"database.url: {database.engine.url.render_as_string()} cannot be reached; check address and server"
-        raise SettingsError(msg) from exc
-    if not known:
-        msg = "database.url names a database without the node's tables; start the node once with `marrow-node serve`"
-        raise SettingsError(msg)
-    return database
-
-
-def prepare(url: str) -> Database:
-    """Open the database, creating its file's folder and migrating the tables.
-
-    Raises
-    ------
-    SettingsError
-        It cannot be opened.
-
-    """
-    database = Database(url)
-    path = database.engine.url.database
-    try:
-        if database.engine.dialect.name == "sqlite" and path:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        migrate(database)
-    except (OperationalError, OSError) as exc:
-        msg = f"database.url: {database.engine.url.render_as_string()} cannot be opened ({type(exc).__name__}); "
-        raise SettingsError(msg + "check address, server and permissions") from exc
-    return database

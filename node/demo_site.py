@@ -43,7 +43,7 @@ class Site:
                 f"home = {json.dumps(str(self.home))}",
                 f"dicom = {{ port = {dicom} }}",
                 f"hl7 = {{ port = {hl7} }}",
-                f"web = {{ port = {web} }}",
+                f"web = {{ port = {web}, demo_reviewer = true }}",
                 "intake = { quiet_s = 0.5 }",
                 f'analysis = {{ roi = "{self.roi}", tiles = "{self.tiles}" }}',
                 'log = { level = "warning" }',

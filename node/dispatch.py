@@ -1,15 +1,20 @@
 """Sending a case on its way: to the queue, again after a failure, past a hold, or out."""
 
+from datetime import UTC, datetime
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from node import cases
+from node import cases, review_book
 from node.database import deliveries, slides
 from node.delivery_book import restart_deliveries
 from node.errors import WrongState
-from node.queues import CASES, COUNT, Work
+from node.queues import CASES, COUNT, SIGN, SIGNATURES, Work
+from node.review_book import Signature
 from node.views import CaseState
 from pipeline.domain import Priority
+
+SIGNING = "sign"  # the stage of a delivering case whose signed result is being made
 
 
 def queue_case(connection: Connection, work: Work, case_id: str, cause: str, *, actor: str = cases.NODE) -> None:
@@ -24,11 +29,8 @@ def queue_case(connection: Connection, work: Work, case_id: str, cause: str, *, 
     if slide is None:
         msg = f"case {case_id} has no slide yet; send it, or wait for it"
         raise WrongState(msg)
-    sent = connection.execute(
-        sa.select(sa.func.count())
-        .select_from(deliveries)
-        .where(deliveries.c.case_id == case_id, deliveries.c.revision == case.revision)
-    ).scalar_one()
+    signed = review_book.read_signature(connection, case_id, case.revision)
+    sent = _deliveries_of(connection, case_id, case.revision)
     run = case.run + 1
     cases.move(
         connection,
@@ -42,7 +44,7 @@ def queue_case(connection: Connection, work: Work, case_id: str, cause: str, *, 
         progress=0.0,
         hold_cause="",
         slide_digest=slide.digest,
-        revision=case.revision + (1 if sent else 0),
+        revision=case.revision + (1 if sent or signed else 0),
     )
     work.ask(
         connection,
@@ -53,6 +55,20 @@ def queue_case(connection: Connection, work: Work, case_id: str, cause: str, *, 
         queue=CASES,
         priority=cases.rank(Priority(case.priority)),
     )
+
+
+def queue_signature(connection: Connection, work: Work, signature: Signature) -> None:
+    """Keep a signature and have its result made and sent; a person has looked, so what held the case is over.
+
+    Raises
+    ------
+    UnknownCase
+        There is no such case.
+    WrongState
+        It has no result that could be signed.
+    """
+    review_book.keep_signature(connection, signature)
+    _begin_signing(connection, work, signature, f"signed by {signature.full_name}", signature.name)
 
 
 def requeue(connection: Connection, work: Work, case_id: str, actor: str) -> str:
@@ -72,6 +88,10 @@ def requeue(connection: Connection, work: Work, case_id: str, actor: str) -> str
     if case.state == CaseState.FAILED and restart_deliveries(connection, work, case_id, case.revision):
         cases.move(connection, case_id, CaseState.DELIVERING, "delivery requeued", actor=actor)
         return "its results are delivered again"
+    signature = review_book.read_signature(connection, case_id, case.revision)
+    if case.state == CaseState.FAILED and signature and not _deliveries_of(connection, case_id, case.revision):
+        _begin_signing(connection, work, signature, "signature requeued", actor)
+        return "its signed result is made again"
     queue_case(connection, work, case_id, "requeued", actor=actor)
     return "its slide is counted again"
 
@@ -104,3 +124,27 @@ def cancel(connection: Connection, case_id: str, actor: str, reason: str) -> Non
         Its result is out already.
     """
     cases.move(connection, case_id, CaseState.CANCELLED, reason, actor=actor)
+
+
+def _begin_signing(connection: Connection, work: Work, signature: Signature, cause: str, actor: str) -> None:
+    cases.move(
+        connection,
+        signature.case_id,
+        CaseState.DELIVERING,
+        cause,
+        actor=actor,
+        revision=signature.revision,
+        stage=SIGNING,
+        hold_cause="",
+    )
+    key = f"{signature.case_id}:{signature.revision}:{datetime.now(UTC).timestamp():.6f}"
+    work.ask(connection, SIGN, key, signature.case_id, signature.revision, queue=SIGNATURES)
+
+
+def _deliveries_of(connection: Connection, case_id: str, revision: int) -> int:
+    counted = connection.execute(
+        sa.select(sa.func.count())
+        .select_from(deliveries)
+        .where(deliveries.c.case_id == case_id, deliveries.c.revision == revision)
+    )
+    return int(counted.scalar_one())

@@ -5,18 +5,28 @@ NodeError
 ├── UnknownCase          there is no such case
 ├── WrongState           the case is in a state that does not permit this
 ├── NoAnalysis           the case has no counted cells
+├── ReviewRefused        a change or a signature that cannot be made as asked
+├── ReviewConflict       somebody else was faster: cells, review or run have moved on
 ├── CaseCancelled        the case was cancelled, or superseded by a later run, while it ran
-└── RepeatedCrash        the worker died again and again on the same slide
+├── RepeatedCrash        the worker died again and again on the same slide
+├── AccountError         an account cannot be made or changed so
+├── UnknownAccount       there is no such account
+├── SignInRefused        name and password are not those of an account
+└── SlowDown             too many sign-ins failed (wait_s)
 """
 
 import errno
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
 from dicom_io.errors import DicomError, InstanceRejected, PeerError, SlideError
 from hl7.errors import FramingError, NotAcknowledged, ParseError
 from pipeline.errors import ImageError, NoCountableRegion, OutOfMemory, TooFewCells, WeightsError
+
+if TYPE_CHECKING:
+    from node.review import Change
 
 
 class NodeError(Exception):
@@ -39,12 +49,44 @@ class NoAnalysis(NodeError):
     """The case has no counted cells."""
 
 
+class ReviewRefused(NodeError):
+    """A change of cells, or a signature, that cannot be made as it was asked for."""
+
+
+class ReviewConflict(NodeError):
+    """Cells, review or run have moved on since they were seen; `changes` are those that somebody else made."""
+
+    def __init__(self, message: str, changes: "tuple[Change, ...]" = ()) -> None:
+        super().__init__(message)
+        self.changes = changes
+
+
 class CaseCancelled(NodeError):
     """The case was cancelled, or superseded by a later run, while it ran."""
 
 
 class RepeatedCrash(NodeError):
     """The worker died again and again on the same slide."""
+
+
+class AccountError(NodeError):
+    """An account cannot be made or changed so; the message has the remedy."""
+
+
+class UnknownAccount(NodeError):
+    """There is no such account."""
+
+
+class SignInRefused(NodeError):
+    """Name and password are not those of an account that may sign in."""
+
+
+class SlowDown(NodeError):
+    """Too many sign-ins failed; the next one is heard after `wait_s` seconds."""
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(f"too many sign-ins failed; try again in {wait_s} s")
+        self.wait_s = wait_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +139,14 @@ TABLE: tuple[tuple[type[BaseException], Answer], ...] = (
     (UnknownCase, Answer(dimse=0x0112, ack="AE", condition=204, http=404, retry=False)),
     (WrongState, Answer(dimse=0x0110, ack="AE", condition=207, http=409, retry=False)),
     (NoAnalysis, Answer(dimse=0x0110, ack="AE", condition=207, http=404, retry=False)),
+    (ReviewRefused, Answer(dimse=0x0110, ack="AE", condition=207, http=422, retry=False)),
+    (ReviewConflict, Answer(dimse=0x0110, ack="AE", condition=207, http=409, retry=False)),
     (CaseCancelled, Answer(dimse=0x0110, ack="AE", condition=207, http=409, retry=False)),
     (RepeatedCrash, Answer(dimse=0x0110, ack="AE", condition=207, http=500, retry=False)),
+    (AccountError, Answer(dimse=0x0110, ack="AE", condition=207, http=422, retry=False)),
+    (UnknownAccount, Answer(dimse=0x0110, ack="AE", condition=204, http=404, retry=False)),
+    (SignInRefused, Answer(dimse=0x0124, ack="AE", condition=207, http=401, retry=False)),
+    (SlowDown, Answer(dimse=0x0124, ack="AR", condition=207, http=429, retry=True)),
     (DBAPIError, _BUSY),
     (TimeoutError, _BUSY),
 )

@@ -41,6 +41,11 @@ class Inference:
         """Which bundle counts."""
         return self._bundle.info
 
+    @property
+    def field_um(self) -> float:
+        """Side of the square that the classifier sees of a cell."""
+        return self._bundle.classes.config.field_um
+
     def analyse(self, slide: DicomSlide, progress: Callable[[str, float], None]) -> Analysis:
         """Count a slide.
 

@@ -16,7 +16,7 @@ from dicom_io.results import ResultObject, write_results
 from hl7.results import ResultsConfig, encode_oru
 from node.export import geojson, result_json
 from node.files import sha256_of
-from node.settings import Hl7Settings
+from node.settings import Settings
 from pipeline.domain import CELL_CLASSES, CellCode, Report, RgbImage, Slide
 from pipeline.overview import draw_overview
 
@@ -47,8 +47,10 @@ def write_outputs(
     slide: Slide | None,
     slide_paths: Sequence[Path],
     codes: Mapping[str, CellCode],
-    hl7: Hl7Settings,
+    settings: Settings,
     folder: Path,
+    *,
+    predecessors: Sequence[ResultObject] = (),
 ) -> tuple[Output, ...]:
     """Write the files of a report into an existing folder.
 
@@ -62,10 +64,12 @@ def write_outputs(
         The DICOM instances of the slide, which SEG, ANN and SR refer to.
     codes : mapping of str to CellCode
         By class name.
-    hl7 : Hl7Settings
+    settings : Settings
         How the site wants its ORU.
     folder : Path
         Files of the same names are replaced.
+    predecessors : sequence of ResultObject
+        The objects of the result that this one replaces.
 
     Raises
     ------
@@ -73,8 +77,8 @@ def write_outputs(
         The slide was counted, but its instances cannot be referred to.
 
     """
-    made = [_dicom(written) for written in _objects(report, slide_paths, codes, folder)]
-    (folder / "oru.hl7").write_bytes(encode_oru(report, codes, results_config(hl7)))
+    made = [_dicom(written) for written in _objects(report, slide_paths, codes, settings, folder, predecessors)]
+    (folder / "oru.hl7").write_bytes(encode_oru(report, codes, results_config(settings)))
     (folder / "result.json").write_bytes(result_json(report))
     if report.analysis is not None:
         (folder / "cells.geojson").write_bytes(geojson(report.analysis, class_color))
@@ -89,8 +93,9 @@ def write_outputs(
     return (*made, *plain)
 
 
-def results_config(hl7: Hl7Settings) -> ResultsConfig:
+def results_config(settings: Settings) -> ResultsConfig:
     """How the site wants its ORU."""
+    hl7 = settings.hl7
     return ResultsConfig(
         sending_application=hl7.sending_application,
         sending_facility=hl7.sending_facility,
@@ -100,15 +105,23 @@ def results_config(hl7: Hl7Settings) -> ResultsConfig:
         loinc_tiers=hl7.loinc_tiers,
         local_first=hl7.local_first,
         namespace=hl7.namespace,
+        minimum_cells=settings.analysis.minimum_cells,
+        excluded_lymphoid_percent=settings.review.excluded_lymphoid_percent,
         ranges=hl7.ranges,
     )
 
 
 def _objects(
-    report: Report, slide_paths: Sequence[Path], codes: Mapping[str, CellCode], folder: Path
+    report: Report,
+    slide_paths: Sequence[Path],
+    codes: Mapping[str, CellCode],
+    settings: Settings,
+    folder: Path,
+    predecessors: Sequence[ResultObject],
 ) -> tuple[ResultObject, ...]:
+    organization = settings.review.organization
     try:
-        return write_results(report, slide_paths, codes, folder)
+        return write_results(report, slide_paths, codes, folder, predecessors=predecessors, organization=organization)
     except SlideError:
         if report.analysis is not None:
             raise

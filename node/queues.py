@@ -13,6 +13,7 @@ CLASS = "Workflows"
 INSTANCE = "node"
 
 CASES = "cases"  # one slide at a time per worker, STAT first
+SIGNATURES = "signatures"  # one at a time per worker; never behind a slide that is counted
 INTAKE = "intake"  # short: completeness, matching, time-outs
 DELIVERIES = "deliveries"  # one at a time per destination
 
@@ -22,6 +23,7 @@ LINK = "link"
 WAIT_ORDER = "give_up_order"
 WAIT_SLIDE = "give_up_slide"
 COUNT = "count"
+SIGN = "sign"
 DELIVER = "deliver"
 
 

@@ -6,7 +6,7 @@ password in `database.url`, may only come from the environment.
 
 import tomllib
 from importlib.resources import files
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +31,14 @@ def _network(text: str) -> str:
 
 
 Network = Annotated[str, AfterValidator(_network)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine only."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Section(BaseModel):
@@ -90,10 +98,21 @@ class Hl7Settings(Section):
 
 
 class WebSettings(Section):
-    """The worklist, the viewer, DICOMweb and the metrics."""
+    """The worklist, the viewer, DICOMweb and the metrics, and who may see them."""
 
     host: str = "127.0.0.1"
     port: Port = 8000
+    session_idle_s: Seconds = 3600
+    session_longest_s: Seconds = 43_200
+    dicomweb_addresses: tuple[Network, ...] = ("127.0.0.0/8", "::1/128")
+    demo_reviewer: bool = False
+
+    @model_validator(mode="after")
+    def _demo_stays_here(self) -> "WebSettings":
+        if self.demo_reviewer and not is_loopback(self.host):
+            msg = "demo_reviewer lets anyone in, so web.host must be a loopback address; add an account instead"
+            raise ValueError(msg)
+        return self
 
 
 class IntakeSettings(Section):
@@ -128,6 +147,15 @@ class AnalysisSettings(Section):
     me_include_monocytic: bool = True
     check_quality: bool = True
     max_tiles: Annotated[int, Field(ge=1)] | None = None
+
+
+class ReviewSettings(Section):
+    """What the expert is asked and told, and who stands for what is signed."""
+
+    blind_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    blast_percent: Annotated[float, Field(gt=0, le=100)] = 20.0
+    excluded_lymphoid_percent: Annotated[float, Field(ge=0, le=100)] = 2.0
+    organization: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\\\x00-\x1f]+$")] = "Laboratory"
 
 
 class RetrySettings(Section):
@@ -196,6 +224,7 @@ class Settings(BaseSettings):
     intake: IntakeSettings = IntakeSettings()
     bundle: BundleSettings = BundleSettings()
     analysis: AnalysisSettings = AnalysisSettings()
+    review: ReviewSettings = ReviewSettings()
     retry: RetrySettings = RetrySettings()
     log: LogSettings = LogSettings()
     pacs: tuple[PacsSettings, ...] = ()

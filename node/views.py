@@ -43,6 +43,7 @@ class CaseRow:
     progress: float  # 0..1 of the whole case
     synthetic: bool
     alerts: tuple[str, ...] = ()
+    urgent: bool = False  # an alert that puts it before every other case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class WorklistQuery:
 
     search: str = ""
     states: tuple[CaseState, ...] = ()  # empty: all
-    sort: str = "priority"  # priority (STAT first, then oldest), age, state, accession, patient, changed
+    sort: str = "priority"  # priority (urgent, then STAT, then oldest), age, state, accession, patient, changed
     descending: bool = False
     offset: int = 0
     limit: int = 50

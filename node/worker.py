@@ -17,18 +17,21 @@ from types import FrameType
 import structlog
 from dbos import DBOS, DBOSConfig
 
+from node.case_steps import CaseSteps
 from node.codes import load_codes
 from node.database import cases as case_table
-from node.database import open_existing
 from node.delivery import Deliverer
 from node.files import remove_leftovers
 from node.inference import Inference
 from node.linking import Linking
-from node.queues import APPLICATION, CASES, DELIVERIES, INTAKE, Work
+from node.opening import open_existing
+from node.queues import APPLICATION, CASES, DELIVERIES, INTAKE, SIGNATURES, Work
+from node.result_writer import ResultWriter
 from node.settings import Settings
+from node.signing_steps import SigningSteps
 from node.views import CaseState
 from node.worker_protocol import READY
-from node.workflow import CaseSteps, Workflows
+from node.workflow import Workflows
 
 # Recorded with every workflow: one written by another version of the steps is not taken up. Raise it when they change.
 STEPS_VERSION = "1"
@@ -50,17 +53,19 @@ def run_worker(settings: Settings, *, parent: int | None = None) -> None:
         threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     database = open_existing(settings.database_url)
     inference = Inference(settings.bundle, settings.analysis)
-    codes = load_codes()
     for folder in (settings.home_folder / "cases").glob("*/"):
         remove_leftovers(folder)
     with _only_worker(settings):
         work = Work(settings.database_url)
         DBOS(config=_configuration(settings))
-        steps = CaseSteps(settings, database, work, inference, codes)
+        writer = ResultWriter(settings, load_codes())
+        steps = CaseSteps(settings, database, work, inference, writer)
+        signing = SigningSteps(settings, database, work, writer)
         linking = Linking(settings.intake, database, work)
-        Workflows(steps, linking, Deliverer(settings, database, work), settings)
+        Workflows(steps, signing, linking, Deliverer(settings, database, work), settings)
         DBOS.launch()
         DBOS.register_queue(CASES, worker_concurrency=1, polling_interval_sec=_POLL_S, on_conflict="always_update")
+        DBOS.register_queue(SIGNATURES, worker_concurrency=1, polling_interval_sec=_POLL_S, on_conflict="always_update")
         DBOS.register_queue(INTAKE, worker_concurrency=4, polling_interval_sec=_POLL_S, on_conflict="always_update")
         DBOS.register_queue(
             DELIVERIES, partition_concurrency=1, polling_interval_sec=_POLL_S, on_conflict="always_update"

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.domain import CELL_CLASSES, Box, Polygon, RgbImage, Slide
+from pipeline.explain import saliency, watched
 from pipeline.geometry import centroid
 from pipeline.models.mae import CellClassifier
 
@@ -69,18 +70,27 @@ class CellClasser:
         method = cv2.INTER_AREA if min(image.shape[:2]) > side else cv2.INTER_CUBIC
         return np.asarray(cv2.resize(image, (side, side), interpolation=method), dtype=np.uint8)
 
-    @torch.inference_mode()
     def probabilities(self, crops: Sequence[RgbImage]) -> NDArray[np.float64]:
         """(N, 22) in the order of CELL_CLASSES; classes the bundle does not know have 0; rows add to 1."""
+        return self.explained(crops)[0]
+
+    @torch.inference_mode()
+    def explained(self, crops: Sequence[RgbImage]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+        """`probabilities`, and where the model looked in each crop as it stands: (N, g, g), 0..255 over the field."""
         result = np.zeros((len(crops), len(CELL_CLASSES)))
+        grid = self.model.encoder.side
+        maps = np.zeros((len(crops), grid, grid), dtype=np.uint8)
         for start in range(0, len(crops), self.config.batch):
             part = np.stack(crops[start : start + self.config.batch])
             images = torch.from_numpy(part).to(self.device).permute(0, 3, 1, 2).float() / 255
-            views = symmetries(images, self.config.turns)
-            logits = torch.stack([self.model(view) for view in views]).mean(0) / self.config.temperature
+            upright, *turned = symmetries(images, self.config.turns)
+            with watched(self.model.encoder) as attentions:
+                first = self.model(upright)
+            maps[start : start + len(part)] = saliency(attentions)
+            logits = torch.stack([first, *(self.model(view) for view in turned)]).mean(0) / self.config.temperature
             known = logits[:, self.columns].double().softmax(1).cpu().numpy()
             result[start : start + len(part), self.columns] = known
-        return result
+        return result, maps
 
 
 def symmetries(images: torch.Tensor, turns: int) -> list[torch.Tensor]:

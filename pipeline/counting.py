@@ -1,11 +1,13 @@
 """Classes of cells → the 16-component differential count (Zhou et al. 2025; ICSH 2008 for the denominator)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import beta
 
-from pipeline.domain import COUNTED_CLASSES, EXCLUDED_CLASSES, Component, DifferentialCount
+from pipeline.domain import CELL_CLASSES, COUNTED_CLASSES, EXCLUDED_CLASSES, Component, DifferentialCount
 
 GRANULOCYTIC = COUNTED_CLASSES[:8]
 MONOCYTIC = ("promonocyte", "immature monocyte", "monocyte")
@@ -32,9 +34,16 @@ def count(
         A name is none of the 22.
 
     """
-    counts = Counter(class_names)
-    if unknown := set(counts) - set(COUNTED_CLASSES) - set(EXCLUDED_CLASSES):
+    return differential(Counter(class_names), me_include_monocytic=me_include_monocytic, flags=flags)
+
+
+def differential(
+    cells: Mapping[str, int], *, me_include_monocytic: bool = True, flags: Sequence[tuple[str, str]] = ()
+) -> DifferentialCount:
+    """The count from the number of cells of each class; the rest as in `count`."""
+    if unknown := set(cells) - set(CELL_CLASSES):
         raise ValueError(f"unknown classes: {', '.join(sorted(unknown))}")
+    counts = Counter(cells)
     total = sum(counts[name] for name in COUNTED_CLASSES)
     flag_of = dict(flags)
     percents = percentages([counts[name] for name in COUNTED_CLASSES])
@@ -79,3 +88,23 @@ def limits(successes: int, total: int) -> tuple[float, float]:
     low = 0.0 if successes == 0 else float(beta.ppf(0.025, successes, total - successes + 1))
     high = 1.0 if successes == total else float(beta.ppf(0.975, successes + 1, total - successes))
     return round(100 * low, 1), round(100 * high, 1)
+
+
+def rescreen(classes: NDArray[np.int16], doubt: NDArray[np.float64], above: float) -> tuple[tuple[str, str], ...]:
+    """Counted classes whose expected error reaches `above` (Zhou et al. 2025), each with the flag `rescreen`.
+
+    Parameters
+    ----------
+    classes : (N,) place of each cell's class in CELL_CLASSES
+    doubt : (N,) chance that it is another, 0..1; a class's expected error is the mean of its cells
+
+    """
+    cells = np.bincount(classes, minlength=len(CELL_CLASSES))
+    error = np.bincount(classes, weights=doubt, minlength=len(CELL_CLASSES)) / np.maximum(cells, 1)
+    doubtful = (cells > 0) & (error >= above)
+    return tuple((name, "rescreen") for name in COUNTED_CLASSES if doubtful[CELL_CLASSES.index(name)])
+
+
+def few_cells(total: int, wanted: int) -> str:
+    """The warning of a count below the number wanted; empty when there are enough."""
+    return "" if total >= wanted else f"Only {total} cells were counted; at least {wanted} are wanted."

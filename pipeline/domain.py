@@ -218,7 +218,10 @@ class BundleInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Analysis:
-    """What the pipeline saw on one slide."""
+    """What the pipeline saw on one slide.
+
+    `saliency` (N, g, g), 0..255, says for each of `cells` where in its square crop the classifier looked.
+    """
 
     regions: tuple[Region, ...]
     tiles: tuple[Tile, ...]
@@ -226,6 +229,7 @@ class Analysis:
     differential: DifferentialCount
     warnings: tuple[str, ...]
     timings_s: tuple[tuple[str, float], ...]
+    saliency: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -233,7 +237,8 @@ class Report:
     """What leaves the node: everything SEG, ANN, SR and ORU are made from.
 
     `analysis` is None when the slide could not be counted; then `reason` says why and `status` is NO_RESULT.
-    `revision` is 0 for the first result of a case and grows with each one sent after it.
+    `revision` is 0 for the first result of a case and grows with each one sent after it. A person, `reviewer`, stands
+    for it since `signed_at`; what a correction replaces is the count signed before, `replaces`.
     """
 
     case_id: str
@@ -245,6 +250,8 @@ class Report:
     analysed_at: datetime
     reason: str = ""
     reviewer: str = ""
+    signed_at: datetime | None = None
+    replaces: DifferentialCount | None = None
     revision: int = 0
     warnings: tuple[str, ...] = field(default=())
 

@@ -1,7 +1,6 @@
 """The stages in order: slide → regions → tiles → cells → classes → differential count (Zhou et al. 2025)."""
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline import counting, quality, regions
 from pipeline.bundle import Bundle
 from pipeline.cells import CellMask, merge_seams
-from pipeline.domain import CELL_CLASSES, COUNTED_CLASSES, Analysis, Cell, Region, Slide, Tile
+from pipeline.domain import CELL_CLASSES, Analysis, Cell, Region, Slide, Tile
 from pipeline.errors import NoCountableRegion, OutOfMemory, TooFewCells
 from pipeline.geometry import box_of
 
@@ -90,7 +89,7 @@ def _analyse(slide: Slide, bundle: Bundle, settings: AnalysisSettings, progress:
 
     masks = _masks(slide, bundle, settings, countable, progress)
     clock.lap("cells")
-    cells = classify(slide, bundle, masks, settings.review_below, lambda done: progress("classes", done))
+    cells, saliency = classify(slide, bundle, masks, settings.review_below, lambda done: progress("classes", done))
     clock.lap("classes")
 
     progress("count", 0.0)
@@ -111,30 +110,31 @@ def _analyse(slide: Slide, bundle: Bundle, settings: AnalysisSettings, progress:
         differential=differential,
         warnings=tuple(warnings),
         timings_s=tuple(clock.laps),
+        saliency=saliency,
     )
 
 
 def classify(
     slide: Slide, bundle: Bundle, masks: Sequence[CellMask], review_below: float, progress: Callable[[float], None]
-) -> tuple[Cell, ...]:
-    """Masks in level-0 pixels → classed cells numbered from 1, top to bottom."""
+) -> tuple[tuple[Cell, ...], NDArray[np.uint8]]:
+    """Masks in level-0 pixels → classed cells numbered from 1, top to bottom, and where the model looked, (N, g, g)."""
     cells: list[Cell] = []
+    maps: list[NDArray[np.uint8]] = []
     crops = bundle.classes.crops(slide, [mask.polygon for mask in masks])
     batch = bundle.classes.config.batch
     for start in range(0, len(masks), batch):
-        rows = bundle.classes.probabilities(crops[start : start + batch])
+        rows, looked = bundle.classes.explained(crops[start : start + batch])
+        maps.append(looked)
         for mask, row in zip(masks[start : start + batch], rows, strict=True):
             cells.append(_cell(len(cells) + 1, mask, row, review_below))
         progress(len(cells) / len(masks))
-    return tuple(cells)
+    return tuple(cells), np.concatenate([bundle.classes.explained([])[1], *maps])
 
 
 def rescreen(cells: Sequence[Cell], above: float) -> tuple[tuple[str, str], ...]:
     """Counted classes whose expected error (mean of 1 - probability) reaches `above` (Zhou et al. 2025)."""
-    doubt: dict[str, list[float]] = defaultdict(list)
-    for cell in cells:
-        doubt[cell.class_name].append(1 - cell.probability)
-    return tuple((name, "rescreen") for name in COUNTED_CLASSES if name in doubt and np.mean(doubt[name]) >= above)
+    classes = np.array([CELL_CLASSES.index(cell.class_name) for cell in cells], np.int16)
+    return counting.rescreen(classes, np.array([1 - cell.probability for cell in cells]), above)
 
 
 def _cell(number: int, mask: CellMask, row: NDArray[np.float64], review_below: float) -> Cell:
@@ -195,8 +195,8 @@ def _masks(
 
 def _doubts(bundle: Bundle, settings: AnalysisSettings, total: int) -> list[str]:
     doubts = []
-    if total < settings.minimum_cells:
-        doubts.append(f"Only {total} cells were counted; at least {settings.minimum_cells} are wanted.")
+    if few := counting.few_cells(total, settings.minimum_cells):
+        doubts.append(few)
     if bundle.info.unrecognised:
         doubts.append(f"This model cannot recognise: {', '.join(bundle.info.unrecognised)}.")
     return doubts

@@ -10,20 +10,35 @@ from typing import Any, Self
 
 import numpy as np
 import sqlalchemy as sa
+from dbos import DBOS
 from PIL import Image, ImageDraw
+from prometheus_client import CollectorRegistry
 from scipy import ndimage
 
+from dicom_io.codes import class_color
 from dicom_io.results import write_results
 from dicom_io.slide import DicomSlide
 from dicom_io.store import FileStore, InstanceHeader
 from hl7.results import ResultsConfig, encode_oru
 from node import cases
+from node.accounts import Person, Role
 from node.archive import analysis_file, save_analysis
+from node.cell_book import CellBook
 from node.codes import load_codes
-from node.database import Database, deliveries, instances, objects, orders, prepare, slides
+from node.database import Database, accounts, deliveries, instances, objects, orders, slides
 from node.export import result_json
-from node.views import CaseState
+from node.opening import prepare
+from node.passwords import Passwords
+from node.queues import Work
+from node.reviewing import Reviewing
+from node.run_book import RunRecord, keep_run
+from node.sessions import Sessions
+from node.settings import ReviewSettings, Settings, WebSettings
+from node.sign_in import SignIn
+from node.views import CaseState, Check
+from node.web.classes import class_views
 from node.web.dicomweb import Receiver
+from node.web.sources import WebSources
 from pipeline.domain import CELL_CLASSES, Box, Cell, Priority, Report, Slide
 from tests.builders import build_analysis, build_cell, build_report
 
@@ -35,18 +50,62 @@ _MEDIA = {"RESULT": "application/json", "OVERVIEW": "image/png", "ORU": "x-appli
 class Site:
     """A database, a store of instances and a folder for the files of the cases."""
 
+    home: Path
     database: Database
+    work: Work
     store: FileStore
-    folder: Path
     released: list[frozenset[str]] = field(default_factory=list)
 
     @classmethod
     @contextmanager
     def at(cls, home: Path) -> Iterator[Self]:
         """A new site in `home`."""
-        database = prepare(f"sqlite:///{home / 'node.sqlite'}")
-        yield cls(database=database, store=FileStore(home / "store", reserve_bytes=0), folder=home / "cases")
+        url = f"sqlite:///{home / 'node.sqlite'}"
+        database = prepare(url)
+        DBOS.migrate(url)
+        work = Work(url)
+        yield cls(home=home, database=database, work=work, store=FileStore(home / "store", reserve_bytes=0))
+        work.close()
         database.close()
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of the cases are."""
+        return self.home / "cases"
+
+    def web_sources(self, **changes: Any) -> WebSources:
+        """What a web side over this site works on."""
+        passwords, cells = Passwords(), CellBook(self.database, self.folder)
+        settings = changes.get("settings", WebSettings())
+        review = changes.pop("review", ReviewSettings())
+        site = Settings(home=self.home, review=review)
+        values: dict[str, Any] = {
+            "database": self.database,
+            "work": self.work,
+            "settings": settings,
+            "passwords": passwords,
+            "sign_in": SignIn(self.database, passwords),
+            "sessions": Sessions(self.database, settings.session_idle_s, settings.session_longest_s),
+            "checks": lambda: (Check(name="database", ok=True),),
+            "classes": class_views(load_codes(), class_color),
+            "registry": CollectorRegistry(),
+            "receiver": self.receiver,
+            "cells": cells,
+            "reviewing": Reviewing(site, self.database, self.work, cells),
+            "cache": self.home / "cache",
+        }
+        return WebSources(**values | changes)
+
+    def sign_in(self, role: Role = Role.REVIEWER) -> str:
+        """The session token of a person of that role, whose name is the role's; the account has no password."""
+        person = Person(name=role.value, full_name=f"Test {role.capitalize()}", role=role)
+        with self.database.write() as connection:
+            known = sa.select(accounts.c.name).where(accounts.c.name == person.name)
+            if connection.execute(known).one_or_none() is None:
+                row = {"name": person.name, "full_name": person.full_name, "role": role.value, "password_hash": ""}
+                times = {"created_at": _now(), "password_changed_at": _now()}
+                connection.execute(accounts.insert().values(**row, **times))
+        return Sessions(self.database, 3600, 43_200).open(person, "test")
 
     @property
     def receiver(self) -> Receiver:
@@ -174,11 +233,27 @@ def _store_report(
     rows += [{"kind": kind, "path": folder / name} for kind, name in plain if (folder / name).is_file()]
     with site.database.write() as connection:
         _store_parts(connection, case_id, report, exists=bool(slide_paths))
+        if report.analysis is not None:
+            keep_run(connection, _record_of(report, tuple(slide_paths)))
         for row in rows:
             common = {"case_id": case_id, "revision": 0, "name": row["path"].name, "sha256": ""}
             media_type = _MEDIA.get(row["kind"], "application/dicom")
             values = {**common, **row, "path": str(row["path"]), "media_type": media_type, "created_at": _now()}
             connection.execute(objects.insert().values(**values))
+
+
+def _record_of(report: Report, files: tuple[Path, ...]) -> RunRecord:
+    return RunRecord(
+        case_id=report.case_id,
+        run=0,
+        revision=report.revision,
+        files=files,
+        slide=report.slide,
+        bundle=report.bundle,
+        field_um=21.6,
+        warnings=report.warnings,
+        analysed_at=report.analysed_at,
+    )
 
 
 def _store_parts(connection: sa.Connection, case_id: str, report: Report, *, exists: bool) -> None:

@@ -1,4 +1,4 @@
-"""Alembic runs the migrations on the connection that `node.database.migrate` gives it."""
+"""Alembic runs the migrations on the connection that `node.opening.migrate` gives it."""
 
 from alembic import context
 

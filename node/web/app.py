@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import FileResponse
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.staticfiles import StaticFiles
@@ -17,9 +17,13 @@ from node.web.dicomweb import DicomWeb, search
 from node.web.feed import CaseFeed
 from node.web.headers import SecurityHeaders
 from node.web.health import health
+from node.web.identity import find_viewer, may_use_dicomweb
 from node.web.problems import RequestError, install_problem_answers
 from node.web.render import render
 from node.web.retrieve import retrieve
+from node.web.review import reviews
+from node.web.same_origin import SameOrigin
+from node.web.session import session
 from node.web.sources import Sources, WebSources
 from node.web.storing import storing
 
@@ -44,14 +48,16 @@ def create_web(sources: WebSources) -> FastAPI:
     app.state.cell_book = sources.cells
     install_problem_answers(app)
     app.include_router(health)
-    app.include_router(api)
-    app.include_router(cells)
+    app.include_router(session)
+    for part in (api, cells, reviews):
+        app.include_router(part, dependencies=[Depends(find_viewer)])
     for service in (search, retrieve, render, storing):
-        app.include_router(service)
+        app.include_router(service, dependencies=[Depends(may_use_dicomweb)])
     for address, name in _PAGES.items():
         app.add_api_route(address, _page(name), response_class=FileResponse, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=sources.static, check_dir=False), name="static")
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4, exclude_content_types=_NEVER_GZIPPED)
+    app.add_middleware(SameOrigin)
     app.add_middleware(SecurityHeaders)
     return app
 

@@ -8,15 +8,16 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from dicom_io.rendered import encode_array
+from node import review
 from node.cell_book import FIELD_UM, CellBook
 from node.web.problems import RequestError
-from pipeline.domain import CELL_CLASSES, Analysis
+from node.web.sources import Sources
+from pipeline.domain import Analysis
 
 cells = APIRouter(prefix="/api/cases/{case_id}", tags=["cells"])
 _MOST_OUTLINES = 5000
 _MOST_PICTURES = 64
 _COLUMNS = 8
-_CLASS = {name: number for number, name in enumerate(CELL_CLASSES)}
 
 
 def get_book(request: Request) -> CellBook:
@@ -29,7 +30,11 @@ Book = Annotated[CellBook, Depends(get_book)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellColumns:
-    """Every cell, one place in each list; classes by their place in `/api/classes`, centres in level-0 pixels."""
+    """Every cell, one place in each list; classes by their place in `/api/classes`, centres in level-0 pixels.
+
+    `expert` is -1 where nobody has chosen; `model` is -1, with a probability of 0, while it is hidden (blind review).
+    `need` are the bits of `node.review.Need`; `review` says whether a cell must be looked at before the case is signed.
+    """
 
     run: int
     id: list[int]
@@ -38,6 +43,9 @@ class CellColumns:
     model: list[int]
     probability: list[float]
     review: list[bool]
+    expert: list[int]
+    version: list[int]
+    need: list[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,18 +66,22 @@ class Areas:
 
 
 @cells.get("/cells")
-def all_cells(case_id: str, book: Book) -> CellColumns:
-    """Every cell of the case, without its outline."""
-    run = book.run_of(case_id)
-    found = book.analysis(case_id, run).cells
+def all_cells(case_id: str, sources: Sources) -> CellColumns:
+    """Every cell of the case as it stands, without its outline."""
+    opened = sources.reviewing.open(case_id)
+    table, marks, found = opened.table, opened.marks, opened.analysis.cells
+    unseen, need = review.hidden(table, marks), review.needs(table, marks)
     return CellColumns(
-        run=run,
-        id=[cell.id for cell in found],
+        run=opened.run,
+        id=table.ids.tolist(),
         x=[(cell.box.x0 + cell.box.x1) // 2 for cell in found],
         y=[(cell.box.y0 + cell.box.y1) // 2 for cell in found],
-        model=[_CLASS[cell.class_name] for cell in found],
-        probability=[round(cell.probability, 3) for cell in found],
-        review=[cell.review for cell in found],
+        model=np.where(unseen, review.NO_CLASS, table.model).tolist(),
+        probability=np.where(unseen, 0.0, table.probability.round(3)).tolist(),
+        review=((need & review.MANDATORY) > 0).tolist(),
+        expert=marks.expert.tolist(),
+        version=marks.versions.tolist(),
+        need=need.tolist(),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import structlog
 from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dicom_io.errors import DicomError
 from hl7.errors import Hl7Error
-from node.errors import NodeError, answer
+from node.errors import NodeError, SlowDown, answer
 from pipeline.errors import PipelineError
 
 _REMEDIES = {
@@ -37,26 +38,47 @@ class RequestError(Exception):
         Parameter, header or attribute that is wrong; empty when the request as a whole is meant.
     remedy : str
         What the caller can do.
+    headers : mapping, optional
+        Headers that belong to the answer.
+    details : mapping, optional
+        What else the answer says, as values that become JSON.
 
     """
 
-    def __init__(self, status: int, error: str, *, field: str = "", remedy: str = "") -> None:
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        *,
+        field: str = "",
+        remedy: str = "",
+        headers: Mapping[str, str] | None = None,
+        details: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__(error)
         self.status = status
         self.field = field
         self.remedy = remedy
+        self.headers = headers
+        self.details = details
 
 
 def problem_answer(
-    status: int, error: str, field: str = "", remedy: str = "", headers: Mapping[str, str] | None = None
+    status: int,
+    error: str,
+    field: str = "",
+    remedy: str = "",
+    headers: Mapping[str, str] | None = None,
+    details: Mapping[str, object] | None = None,
 ) -> JSONResponse:
     """The one shape of an error answer."""
-    return JSONResponse({"error": error, "field": field, "remedy": remedy}, status, headers)
+    content = {"error": error, "field": field, "remedy": remedy, **(details or {})}
+    return JSONResponse(jsonable_encoder(content), status, headers)
 
 
 async def _on_problem(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    return problem_answer(error.status, str(error), error.field, error.remedy)
+    return problem_answer(error.status, str(error), error.field, error.remedy, error.headers, error.details)
 
 
 async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
@@ -73,7 +95,8 @@ async def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
 
 async def _on_known(_request: Request, error: Exception) -> JSONResponse:
     told = answer(error)
-    return problem_answer(told.http, str(error), "", "try again later" if told.retry else "")
+    headers = {"Retry-After": str(error.wait_s)} if isinstance(error, SlowDown) else None
+    return problem_answer(told.http, str(error), "", "try again later" if told.retry else "", headers)
 
 
 class FaultAnswers:

@@ -10,6 +10,12 @@ from prometheus_client import CollectorRegistry
 
 from node.cell_book import CellBook
 from node.database import Database
+from node.passwords import Passwords
+from node.queues import Work
+from node.reviewing import Reviewing
+from node.sessions import Sessions
+from node.settings import WebSettings
+from node.sign_in import SignIn
 from node.views import Check, ClassView
 from node.web.dicomweb import Receiver
 
@@ -25,11 +31,17 @@ class WebSources:
     """
 
     database: Database
+    work: Work
+    settings: WebSettings
+    passwords: Passwords
+    sign_in: SignIn
+    sessions: Sessions
     checks: Callable[[], tuple[Check, ...]]
     classes: tuple[ClassView, ...]
     registry: CollectorRegistry
     receiver: Receiver
     cells: CellBook
+    reviewing: Reviewing
     cache: Path
     static: Path = STATIC
     poll_interval_s: float = 0.5

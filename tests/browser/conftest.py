@@ -8,16 +8,11 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
-from prometheus_client import CollectorRegistry
 
-from dicom_io.codes import class_color
-from node.cell_book import CellBook
-from node.codes import load_codes
-from node.views import Check
 from node.web.app import create_web
-from node.web.classes import class_views
+from node.web.identity import COOKIE
 from node.web.server import WebServer
-from node.web.sources import STATIC, WebSources
+from node.web.sources import STATIC
 from tests.browser.picture import FLAGS
 from tests.stored_cases import Site
 
@@ -48,28 +43,19 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def address(site: Site, pages: Path, tmp_path: Path) -> Iterator[str]:
+def address(site: Site, pages: Path) -> Iterator[str]:
     """Where the web side over `site` answers."""
-    sources = WebSources(
-        database=site.database,
-        checks=lambda: (Check(name="database", ok=True),),
-        classes=class_views(load_codes(), class_color),
-        registry=CollectorRegistry(),
-        static=pages,
-        receiver=site.receiver,
-        cells=CellBook(site.database, site.folder),
-        cache=tmp_path / "cache",
-        poll_interval_s=0.05,
-    )
+    sources = site.web_sources(static=pages, poll_interval_s=0.05)
     server = WebServer(create_web(sources), "127.0.0.1", 0)
     server.start()
     yield f"http://127.0.0.1:{server.port}"
     server.stop()
+    sources.cells.close()
 
 
 @pytest.fixture
-def page(chromium: Browser, address: str) -> Iterator[Page]:
-    """A page that may not ask anyone but the node, and may not log an error."""
+def visitor(chromium: Browser, address: str) -> Iterator[Page]:
+    """A page of nobody who has signed in. It may not ask anyone but the node, and may not log an error."""
     context = chromium.new_context(base_url=address, viewport={"width": 1440, "height": 1080})
     page = context.new_page()
     page.set_default_timeout(60_000)  # software rendering on a busy machine
@@ -82,6 +68,14 @@ def page(chromium: Browser, address: str) -> Iterator[Page]:
     yield page
     context.close()
     assert faults == []
+
+
+@pytest.fixture
+def page(visitor: Page, address: str, site: Site) -> Page:
+    """The page of a reviewer who has signed in."""
+    cookie = {"name": COOKIE, "value": site.sign_in(), "url": address, "httpOnly": True, "sameSite": "Strict"}
+    visitor.context.add_cookies([cookie])
+    return visitor
 
 
 @pytest.fixture

@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import sqlalchemy as sa
 
+from node.accounts import Role, add_account, list_accounts
 from node.cases import list_cases, read_case
 from node.database import Database
+from node.passwords import Passwords
 from node.views import CaseRow, CaseState, CaseView, WorklistQuery
 from tests.system.lis import Lis
 from tests.system.orthanc import Orthanc
@@ -116,6 +119,16 @@ class RunningNode:
         found = {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
         (pid,) = found
         return pid
+
+    def client(self, role: Role = Role.REVIEWER) -> httpx.Client:
+        """A client of the web side in which a person of that role, added for it, has signed in."""
+        password = "a quiet sentence of tests"
+        if role not in {account.name for account in list_accounts(self.database)}:
+            who = {"name": role.value, "full_name": f"Test {role.capitalize()}", "role": role, "password": password}
+            add_account(self.database, Passwords(), **who, actor="test")
+        client = httpx.Client(base_url=f"http://127.0.0.1:{self.ports['web']}", timeout=30)
+        client.post("/api/session", json={"name": role.value, "password": password}).raise_for_status()
+        return client
 
     def log(self) -> str:
         return (self.home / "node.log").read_text(errors="replace")

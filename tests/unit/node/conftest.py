@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from dbos import DBOS
 
-from node.database import Database, prepare
+from node.database import Database
+from node.opening import prepare
 from node.queues import Work
 from node.settings import IntakeSettings, Settings
 

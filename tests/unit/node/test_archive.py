@@ -1,5 +1,6 @@
 """An Analysis comes back from its file as it went in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ def assert_same(one: Analysis, other: Analysis) -> None:
     assert one.warnings == other.warnings
     assert one.timings_s == other.timings_s
     assert one.tiles == other.tiles
+    np.testing.assert_array_equal(one.saliency, other.saliency)
     for cell, again in zip(one.cells, other.cells, strict=True):
         np.testing.assert_array_equal(cell.polygon, again.polygon)
         for name in ("id", "box", "class_name", "probability", "probabilities", "review"):
@@ -28,6 +30,18 @@ def test_round_trip(tmp_path: Path) -> None:
     assert analysis is not None
     save_analysis(analysis, tmp_path / "a.npz")
     assert_same(load_analysis(tmp_path / "a.npz"), analysis)
+
+
+def test_saliency_is_kept(tmp_path: Path) -> None:
+    analysis = build_report().analysis
+    assert analysis is not None
+    maps = np.arange(len(analysis.cells) * 64, dtype=np.uint8).reshape(-1, 8, 8)
+    watched = replace(analysis, saliency=maps)
+    save_analysis(watched, tmp_path / "a.npz")
+    again = load_analysis(tmp_path / "a.npz")
+    assert again.saliency is not None
+    assert again.saliency.dtype == np.uint8
+    assert_same(again, watched)
 
 
 def test_same_analysis_same_bytes(tmp_path: Path) -> None:

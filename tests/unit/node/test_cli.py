@@ -3,16 +3,14 @@
 import json
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dicom_io.store import FileStore
 from node import cli
-from node.database import Database
 from node.settings import default_file
 from node.views import CaseState
 from pipeline.bundle import DEFAULT
@@ -41,6 +39,12 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "site.toml"
     path.write_text(f"home = {json.dumps(str(tmp_path))}\n[dicom]\nport = 0\n[hl7]\nport = 0\n[web]\nport = 0\n")
     return path
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with Site.at(tmp_path) as site:
+        yield site
 
 
 def refused(answer: tuple[int, str, str]) -> str:
@@ -165,8 +169,7 @@ def test_check_names_what_fails(run: Run, config: Path) -> None:
     assert "FAILS" in out
 
 
-def test_worklist(run: Run, config: Path, database: Database, tmp_path: Path) -> None:
-    site = Site(database=database, folder=tmp_path / "results", store=FileStore(tmp_path / "store"))
+def test_worklist(run: Run, config: Path, site: Site) -> None:
     held = store_case(site, CaseState.HELD, cause="look at it")
     done = reported_case(site)
     code, out, _ = run("cases", "--json", "--config", config)
@@ -180,8 +183,7 @@ def test_worklist(run: Run, config: Path, database: Database, tmp_path: Path) ->
     assert "there is no case C0" in refused(run("cases", "show", "C0", "--config", config))
 
 
-def test_requeue_and_accept_only_what_may_be(run: Run, config: Path, database: Database, tmp_path: Path) -> None:
-    site = Site(database=database, folder=tmp_path / "results", store=FileStore(tmp_path / "store"))
+def test_requeue_and_accept_only_what_may_be(run: Run, config: Path, site: Site) -> None:
     held, done = store_case(site, CaseState.HELD, cause="x"), reported_case(site)
     assert "no slide yet" in refused(run("requeue", held, "--config", config))
     assert "only failed and held" in refused(run("requeue", done, "--config", config))
@@ -189,6 +191,25 @@ def test_requeue_and_accept_only_what_may_be(run: Run, config: Path, database: D
     assert "no held result" in refused(run("cases", "accept", held, "--reason", "ok", "--config", config))
     code, out, _ = run("cases", "cancel", held, "--reason", "not needed", "--config", config)
     assert (code, out) == (0, f"{held}: cancelled\n")
+
+
+def test_people_are_added_listed_and_disabled(
+    run: Run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the node's first start too."""
+    who = ("anna", "--full-name", "Dr. Anna Beispiel", "--role", "reviewer", "--config", config)
+    monkeypatch.setenv("NODE_USER_PASSWORD", "short")
+    assert "12 to 256 characters" in refused(run("user", "add", *who))
+    monkeypatch.setenv("NODE_USER_PASSWORD", "a quiet sentence")
+    assert run("user", "add", *who) == (0, "anna: added as reviewer\n", "")
+    assert "an account anna already" in refused(run("user", "add", *who))
+    assert run("user", "password", "anna", "--config", config)[0] == 0
+    assert run("user", "disable", "anna", "--config", config)[0] == 0
+    _, out, _ = run("user", "list", "--config", config)
+    assert "Dr. Anna Beispiel" in out
+    assert "disabled" in out
+    assert "no account otto" in refused(run("user", "disable", "otto", "--config", config))
+    assert b"a quiet sentence" not in (tmp_path / "node.sqlite").read_bytes()
 
 
 def test_unforeseen_error_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy.exc import OperationalError
 
 from dicom_io.errors import InstanceRejected, PeerError, SlideError
 from hl7.errors import NotAcknowledged, ParseError
-from node.errors import TABLE, UnknownCase, WrongState, answer, dimse_status
+from node.errors import TABLE, SignInRefused, SlowDown, UnknownCase, WrongState, answer, dimse_status
 from pipeline.errors import NoCountableRegion, OutOfMemory, WeightsError
 
 
@@ -27,6 +27,8 @@ from pipeline.errors import NoCountableRegion, OutOfMemory, WeightsError
         (WeightsError("x"), 0xA700, "AR", 503, False),
         (UnknownCase("x"), 0x0112, "AE", 404, False),
         (WrongState("x"), 0x0110, "AE", 409, False),
+        (SignInRefused("x"), 0x0124, "AE", 401, False),
+        (SlowDown(8), 0x0124, "AR", 429, True),
         (OperationalError("x", {}, Exception()), 0xA700, "AR", 503, True),
         (OSError(errno.ENOSPC, "full"), 0xA700, "AR", 507, True),
         (KeyError("x"), 0x0110, "AR", 500, True),

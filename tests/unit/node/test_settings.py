@@ -55,6 +55,8 @@ def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ('[dicom]\nae_title = "MUCH_TOO_LONG_AE_TITLE"\n', "dicom.ae_title"),
         ('[dicom]\nallowed_addresses = ["10.0.0.0/99"]\n', "dicom.allowed_addresses.0"),
         ("[intake]\nmatch_by = []\n", "intake.match_by"),
+        ('[web]\nhost = "0.0.0.0"\ndemo_reviewer = true\n', "loopback"),
+        ('[web]\ndicomweb_addresses = ["everyone"]\n', "web.dicomweb_addresses.0"),
         ('[[pacs]]\nname = "a"\nurl = "http://x"\nport = 1\n', "pacs.0"),
         ('[[pacs]]\nname = "a"\nhost = "x"\n', "pacs.0"),
         ('[[lis]]\nname = "a"\nhost = "x"\nport = 1\n[[lis]]\nname = "a"\nhost = "y"\nport = 1\n', "'a'"),

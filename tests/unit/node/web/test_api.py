@@ -16,15 +16,18 @@ def test_worklist_is_searched_filtered_sorted_and_paged(client: TestClient, site
     def ids(**query: object) -> list[str]:
         return [row["case_id"] for row in client.get("/api/worklist", params=query).json()["rows"]]
 
-    assert ids() == [stat, late, held]
+    blasts = store_case(site, CaseState.REPORTED, accession_number="C-1", urgent=True)
+    assert ids() == [blasts, stat, late, held]
+    assert ids(state=("queued", "ordered", "held")) == [stat, late, held]
     assert ids(search="zed") == [late]
     assert ids(state="held") == [held]
-    assert ids(sort="accession", descending=True) == [held, late, stat]
+    assert ids(sort="accession", descending=True) == [blasts, held, late, stat]
     assert ids(sort="accession", offset=1, limit=1) == [late]
     answer = client.get("/api/worklist").json()
-    assert answer["total"] == 3
+    assert answer["total"] == 4
+    assert [row["urgent"] for row in answer["rows"]] == [True, False, False, False]
     assert answer["counts"]["queued"] == 1
-    assert answer["rows"][2]["cause"] == "patient differs: check the order"
+    assert answer["rows"][3]["cause"] == "patient differs: check the order"
 
 
 def test_case_lists_its_history_deliveries_and_files(client: TestClient, site: Site) -> None:

@@ -18,6 +18,7 @@ export interface CaseRow {
   progress: number;
   synthetic: boolean;
   alerts: string[];
+  urgent: boolean;
 }
 
 export interface Worklist {

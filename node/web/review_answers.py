@@ -1,0 +1,191 @@
+"""What the pages are told of a review: values as JSON, without what blind review hides."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from node import review
+from node.agreement import Agreement
+from node.alerts import Alert
+from node.review import NO_CLASS, Change
+from node.review_book import Signature
+from node.reviewing import Review
+from pipeline.domain import CELL_CLASSES, Component, DifferentialCount, ResultStatus
+from pipeline.geometry import area
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeAnswer:
+    """One change of a cell; `version` is then the cell's."""
+
+    cell: int
+    version: int
+    class_name: str | None
+    actor: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountAnswer:
+    """A differential count."""
+
+    total: int
+    components: tuple[Component, ...]
+    me_ratio: float | None
+    me_definition: str
+    excluded: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureAnswer:
+    """Who signed last, and which revision that made."""
+
+    by: str
+    full_name: str
+    at: datetime
+    run: int
+    version: int
+    revision: int
+    status: ResultStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewAnswer:
+    """The review of the current run: how far it is, the model's and the experts' count side by side, the signature."""
+
+    run: int
+    version: int
+    revision: int
+    status: ResultStatus | None
+    cells: int
+    needed: int
+    open: int
+    reviewed: int
+    model: CountAnswer
+    expert: CountAnswer
+    alerts: tuple[Alert, ...]
+    signed: SignatureAnswer | None
+    changed_since_signed: bool
+    may_sign: bool
+    blind: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """Changes after a version, and the version they lead to."""
+
+    version: int
+    changes: tuple[ChangeAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesMade(Changes):
+    """Changes as they were made, and the review after them."""
+
+    review: ReviewAnswer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellAnswer:
+    """One cell. `class_name` is the model's; while it is hidden, so are probabilities, need and saliency."""
+
+    id: int
+    class_name: str | None
+    expert: str | None
+    probability: float | None
+    probabilities: dict[str, float]
+    box: tuple[int, int, int, int]
+    area_um2: float
+    diameter_um: float
+    field_um: float
+    saliency: list[list[int]] | None
+    version: int
+    need: int
+    look_alikes: tuple[str, ...]
+    history: tuple[ChangeAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementAnswer:
+    """All months first, then each; of choices made while the model's class was hidden, and of every cell's newest."""
+
+    blind: tuple[Agreement, ...]
+    all: tuple[Agreement, ...]
+
+
+def review_answer(opened: Review) -> ReviewAnswer:
+    """The review as the pages get it."""
+    return ReviewAnswer(
+        run=opened.run,
+        version=opened.marks.version,
+        revision=opened.revision,
+        status=opened.status,
+        cells=len(opened.table.ids),
+        needed=opened.progress.needed,
+        open=opened.progress.open,
+        reviewed=opened.progress.reviewed,
+        model=_count(opened.table.count),
+        expert=_count(opened.count),
+        alerts=opened.alerts,
+        signed=None if opened.signed is None else _signature(opened.signed),
+        changed_since_signed=opened.changed_since_signed,
+        may_sign=opened.may_sign,
+        blind=bool(opened.table.sampled.any()),
+    )
+
+
+def _count(count: DifferentialCount) -> CountAnswer:
+    return CountAnswer(
+        total=count.total,
+        components=count.components,
+        me_ratio=count.me_ratio,
+        me_definition=count.me_definition,
+        excluded=dict(count.excluded),
+    )
+
+
+def _signature(signature: Signature) -> SignatureAnswer:
+    return SignatureAnswer(
+        by=signature.name,
+        full_name=signature.full_name,
+        at=signature.at,
+        run=signature.run,
+        version=signature.version,
+        revision=signature.revision,
+        status=signature.status,
+        reason=signature.reason,
+    )
+
+
+def change_answer(change: Change) -> ChangeAnswer:
+    """A change as the pages get it."""
+    return ChangeAnswer(
+        cell=change.cell, version=change.version, class_name=change.class_name, actor=change.actor, at=change.at
+    )
+
+
+def cell_answer(opened: Review, row: int, history: Sequence[Change]) -> CellAnswer:
+    """The cell in a row of the review's table, as the pages get it."""
+    cell, chosen = opened.analysis.cells[row], int(opened.marks.expert[row])
+    unseen = bool(review.hidden(opened.table, opened.marks)[row])
+    maps = opened.analysis.saliency
+    mpp = opened.record.slide.mpp if opened.record else 0.0
+    square_um = area(cell.polygon) * mpp**2
+    return CellAnswer(
+        id=cell.id,
+        class_name=None if unseen else cell.class_name,
+        expert=None if chosen == NO_CLASS else CELL_CLASSES[chosen],
+        probability=None if unseen else cell.probability,
+        probabilities={} if unseen else dict(zip(CELL_CLASSES, cell.probabilities, strict=True)),
+        box=(cell.box.x0, cell.box.y0, cell.box.x1, cell.box.y1),
+        area_um2=round(square_um, 1),
+        diameter_um=round(2 * (square_um / math.pi) ** 0.5, 1),
+        field_um=opened.record.field_um if opened.record else 0.0,
+        saliency=None if unseen or maps is None else maps[row].tolist(),
+        version=int(opened.marks.versions[row]),
+        need=int(review.needs(opened.table, opened.marks)[row]),
+        look_alikes=() if unseen else review.look_alikes(cell.class_name),
+        history=tuple(change_answer(each) for each in history),
+    )
