@@ -42,7 +42,6 @@ export function Desk({ detail, classes, person, counted, session, instead }: Pro
   const [selection, setSelection] = useState<Selection>(NOTHING);
   const [layout, caps, setLayout] = useKeys();
   const [asking, setAsking] = useState(false);
-  const [signing, setSigning] = useState(-1); // the revision before a signature that is on its way
   const [seenSlide, setSeenSlide] = useState(false);
   const cells = session?.cells;
   const editable = session !== undefined && person !== undefined && person.role !== "viewer";
@@ -88,7 +87,6 @@ export function Desk({ detail, classes, person, counted, session, instead }: Pro
     if (next !== undefined) select(only(next));
   };
   const setHidden = (hidden: ReadonlySet<number>) => change({ filter: { ...at.filter, hidden } });
-  const waiting = session !== undefined && signing === session.review.revision;
 
   return (
     <div class="desk">
@@ -127,7 +125,8 @@ export function Desk({ detail, classes, person, counted, session, instead }: Pro
       </section>
       {session ? (
         <CountPanel
-          review={session.review} classes={classes} layout={layout} caps={caps} hidden={at.filter.hidden} signing={waiting}
+          review={session.review} classes={classes} layout={layout} caps={caps} hidden={at.filter.hidden}
+          delivering={detail.row.state === "delivering"} editable={editable}
           onHidden={setHidden} onLayout={setLayout} onSign={() => setAsking(true)}
           onDrop={editable ? (ids, shown) => judge(new Set(ids.map((id) => session.cells.indexOf(id)!)), shown) : undefined}
           onNeeded={() => change({ tab: "cells", filter: { hidden: new Set(), needed: true, judged: "open" } })}
@@ -135,7 +134,7 @@ export function Desk({ detail, classes, person, counted, session, instead }: Pro
       ) : instead}
       {session?.conflict && <ConflictDialog conflict={session.conflict} cells={session.cells} classes={classes} onChoose={(choice) => session.resolve(choice)} />}
       {asking && session && person && (
-        <SignDialog detail={detail} classes={classes} session={session} person={person} onClose={() => setAsking(false)} onSigned={() => { setAsking(false); setSigning(detail.revision); }} />
+        <SignDialog detail={detail} classes={classes} session={session} person={person} onClose={() => setAsking(false)} onSigned={() => setAsking(false)} />
       )}
     </div>
   );

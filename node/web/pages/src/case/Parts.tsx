@@ -1,6 +1,6 @@
 /** The smaller cards of the case page. */
 
-import { fileUrl, type CaseDetail, type CaseEvent, type Delivery, type FileLink, type Result } from "../shared/api";
+import { fileUrl, type Bundle, type CaseDetail, type CaseEvent, type Delivery, type FileLink } from "../shared/api";
 import { bytes, count, dateTime, exactTime } from "../shared/format";
 import { StateBadge } from "../shared/State";
 
@@ -24,13 +24,13 @@ export function Overview({ detail }: { detail: CaseDetail }) {
   );
 }
 
-export function Warnings({ result, unrecognised }: { result: Result; unrecognised: string[] }) {
+export function Warnings({ warnings, unrecognised }: { warnings: string[]; unrecognised: string[] }) {
   return (
     <section class="card" aria-labelledby="warnings-title">
       <h2 id="warnings-title">Warnings</h2>
-      {result.warnings.length > 0 || unrecognised.length > 0 ? (
+      {warnings.length > 0 || unrecognised.length > 0 ? (
         <ul class="warnings card-body">
-          {result.warnings.map((warning) => <Warning key={warning}>{warning}</Warning>)}
+          {warnings.map((warning) => <Warning key={warning}>{warning}</Warning>)}
           {unrecognised.length > 0 && <Warning>This bundle cannot recognise: {unrecognised.join(", ")}.</Warning>}
         </ul>
       ) : (
@@ -122,7 +122,7 @@ export function Downloads({ caseId, files }: { caseId: string; files: FileLink[]
   );
 }
 
-export function Provenance({ detail, result }: { detail: CaseDetail; result: Result | undefined }) {
+export function Provenance({ detail, bundle }: { detail: CaseDetail; bundle: Bundle | undefined }) {
   const slide = detail.slides[0];
   const order = detail.order;
   return (
@@ -138,8 +138,8 @@ export function Provenance({ detail, result }: { detail: CaseDetail; result: Res
         {slide && <Fact term="Scanner">{[slide.manufacturer, slide.model_name, slide.serial_number].filter(Boolean).join(" ") || "not stated"}</Fact>}
         {slide?.acquired_at && <Fact term="Scanned">{dateTime(slide.acquired_at)}</Fact>}
         {slide && <Fact term="Study UID"><span class="uid number">{slide.study_instance_uid}</span></Fact>}
-        {result && <Fact term="Model bundle">{result.bundle.name} {result.bundle.version}</Fact>}
-        {result && <Fact term="Bundle digest"><span class="uid number">{result.bundle.digest}</span></Fact>}
+        {bundle && <Fact term="Model bundle">{bundle.name} {bundle.version}</Fact>}
+        {bundle && <Fact term="Bundle digest"><span class="uid number">{bundle.digest}</span></Fact>}
       </dl>
     </section>
   );

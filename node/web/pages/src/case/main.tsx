@@ -2,7 +2,7 @@
 
 import { render } from "preact";
 import { useCallback, useEffect, useReducer, useState } from "preact/hooks";
-import { fileUrl, getJson, type CaseDetail, type CaseRow, type CellClass, type Person, type Result } from "../shared/api";
+import { fileUrl, getJson, type CaseDetail, type CaseRow, type Bundle, type CellClass, type NoResult, type Person } from "../shared/api";
 import { personName } from "../shared/format";
 import { Frame, Refusal } from "../shared/Frame";
 import { useCaseEvents } from "../shared/live";
@@ -16,7 +16,8 @@ const STATUS = { P: "Preliminary", F: "Final", C: "Corrected", X: "No result" } 
 
 interface Shown {
   detail: CaseDetail;
-  result: Result | undefined;
+  /** Of a slide that could not be counted. */
+  noResult: NoResult | undefined;
 }
 
 function CasePage() {
@@ -46,16 +47,15 @@ function CasePage() {
   );
 }
 
-/** The case and its newest result, read again when its state changes. */
+/** The case, read again when its state changes. */
 function useCase() {
   const [shown, setShown] = useState<Shown>();
   const [error, setError] = useState<Error>();
   const load = useCallback(async () => {
     try {
       const detail = await getJson<CaseDetail>(`/api/cases/${encodeURIComponent(caseId)}`);
-      const file = latest(detail.files, "RESULT");
-      const result = file && (await getJson<Result>(fileUrl(caseId, file.name)));
-      setShown({ detail, result });
+      const file = detail.status === "X" ? latest(detail.files, "RESULT") : undefined;
+      setShown({ detail, noResult: file && (await getJson<NoResult>(fileUrl(caseId, file.name))) });
       setError(undefined);
     } catch (reason) {
       setError(reason as Error);
@@ -92,9 +92,12 @@ function useReview(shown: Shown | undefined, classes: CellClass[] | undefined): 
   const [session, setSession] = useState<ReviewSession>();
   const [error, setError] = useState<Error>();
   const [runs, again] = useReducer<number, void>((number) => number + 1, 0);
-  const counted = Boolean(shown?.result?.differential);
+  const { status, row } = shown?.detail ?? {};
+  const counted = Boolean(status && status !== "X" && row && row.state !== "queued" && row.state !== "running");
   useEffect(() => {
+    setError(undefined);
     if (counted && classes) ReviewSession.open(caseId, classes.map((one) => one.name)).then(setSession, setError);
+    else setSession(undefined);
   }, [counted, classes, runs]);
   useEffect(() => session?.watch(() => {
     if (session.review.run !== session.cells.run) again();
@@ -109,33 +112,35 @@ interface BodyProps {
   opening: Opening;
 }
 
-function Body({ shown: { detail, result }, classes, person, opening }: BodyProps) {
+function Body({ shown: { detail, noResult }, classes, person, opening }: BodyProps) {
   const { row } = detail;
   useEffect(() => {
     document.title = `${row.accession_number || row.case_id} · Marrow Node`;
   }, [row.accession_number, row.case_id]);
-  const unrecognised = result?.bundle.unrecognised ?? [];
-  const noCount = opening.error ? <Refusal error={opening.error} /> : <NoCount detail={detail} result={result} opening={opening.counted} />;
+  const told = opening.session?.review.alerts.map((alert) => alert.text) ?? []; // beside the count
+  const alerts = row.alerts.filter((text) => !told.includes(text));
+  const review = opening.session?.review;
+  const [bundle, warnings] = [review?.bundle ?? noResult?.bundle, review?.warnings ?? noResult?.warnings];
+  const noCount = opening.error ? <Refusal error={opening.error} /> : <NoCount detail={detail} reason={noResult?.reason} opening={opening.counted} />;
   return (
     <div class="case">
       <div class="case-view">
-        <Head detail={detail} />
-        <Notices detail={detail} result={result} />
-        {isActive(row) && <section class="card running" aria-label="Progress"><StateBadge state={row.state} /><Progress row={row} /></section>}
+        <Head detail={detail} alerts={alerts} />
+        <Notices detail={detail} bundle={bundle} />
         {detail.slides.length > 0 ? <Desk detail={detail} classes={classes} person={person} counted={opening.counted} session={opening.session} instead={noCount} /> : noCount}
       </div>
       <div class="thirds">
-        {result && <Warnings result={result} unrecognised={unrecognised} />}
+        {warnings && <Warnings warnings={warnings} unrecognised={bundle?.unrecognised ?? []} />}
         <Downloads caseId={row.case_id} files={detail.files} />
         <Deliveries deliveries={detail.deliveries} />
-        <Provenance detail={detail} result={result} />
+        <Provenance detail={detail} bundle={bundle} />
         <History events={detail.events} />
       </div>
     </div>
   );
 }
 
-function Head({ detail }: { detail: CaseDetail }) {
+function Head({ detail, alerts }: { detail: CaseDetail; alerts: string[] }) {
   const { row, order, slides } = detail;
   const patient = order?.patient ?? slides[0]?.patient;
   const facts: [string, string | null | undefined][] = [
@@ -154,10 +159,11 @@ function Head({ detail }: { detail: CaseDetail }) {
       </div>
       <div class="marks">
         <StateBadge state={row.state} />
+        {isActive(row) && <Progress row={row} />}
         <PriorityTag priority={row.priority} />
         {detail.status && <span class={detail.status === "F" || detail.status === "C" ? "tag tag-good" : "tag tag-care"}>{STATUS[detail.status]}</span>}
         {row.synthetic && <span class="tag tag-bad">Synthetic</span>}
-        {row.alerts.map((alert) => <span key={alert} class="tag tag-care">{alert}</span>)}
+        {alerts.map((alert) => <span key={alert} class="tag tag-care">{alert}</span>)}
       </div>
       <dl class="facts">
         {facts.filter(([, value]) => value).map(([term, value]) => <div key={term}><dt>{term}</dt><dd class="number">{value}</dd></div>)}
@@ -167,18 +173,18 @@ function Head({ detail }: { detail: CaseDetail }) {
   );
 }
 
-function Notices({ detail, result }: { detail: CaseDetail; result: Result | undefined }) {
+function Notices({ detail, bundle }: { detail: CaseDetail; bundle: Bundle | undefined }) {
   const { row } = detail;
   return (
     <>
       {row.cause && (row.state === "held" || row.state === "failed" || row.state === "cancelled") && (
         <p class={row.state === "failed" ? "refusal cause-box" : "notice cause-box"} role="alert">{row.cause}</p>
       )}
-      {result && (
+      {bundle && (
         <p class="notice slim">
           <strong>Not for diagnostic use.</strong>{" "}
           {detail.status === "P" && "This result is preliminary: no expert has confirmed it. "}
-          Model bundle {result.bundle.name} {result.bundle.version} is not validated for diagnosis at this site.
+          Model bundle {bundle.name} {bundle.version} is not validated for diagnosis at this site.
           {row.synthetic && " The slide is synthetic: it shows no patient."}
         </p>
       )}
@@ -186,8 +192,8 @@ function Notices({ detail, result }: { detail: CaseDetail; result: Result | unde
   );
 }
 
-function NoCount({ detail, result, opening }: { detail: CaseDetail; result: Result | undefined; opening: boolean }) {
-  const why = opening ? "Loading the cells…" : (result?.reason ?? (detail.status === "X" ? "This slide could not be counted." : "No count yet."));
+function NoCount({ detail, reason, opening }: { detail: CaseDetail; reason: string | undefined; opening: boolean }) {
+  const why = opening ? "Loading the cells…" : (reason ?? (detail.status === "X" ? "This slide could not be counted." : "No count yet."));
   return (
     <section class="card no-count" aria-labelledby="differential-title">
       <h2 id="differential-title">Differential count</h2>

@@ -32,7 +32,7 @@ export function Tools({ filter, side, shown, all, needed, onFilter, onSide }: Pr
         Needs review <span class="number muted">{count(needed)}</span>
       </label>
       <span class="gallery-shown muted">
-        <span class="number">{narrowed ? `${count(shown)} of ${count(all)}` : count(all)}</span> cells
+        <span class="number">{narrowed ? `${count(shown)} of ${count(all)}` : `${count(all)} cells`}</span>
         {narrowed && <button type="button" class="link" onClick={() => onFilter(EVERYTHING)}>Show all</button>}
       </span>
       <label class="size">

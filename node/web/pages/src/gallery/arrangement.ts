@@ -12,9 +12,9 @@ export interface Filter {
 
 export const EVERYTHING: Filter = { hidden: new Set(), needed: false, judged: "any" };
 
-/** What is hidden when only one class is shown. */
-export const allBut = (place: number, classes: number): Set<number> =>
-  new Set([NONE, ...Array(classes).keys()].filter((other) => other !== place));
+/** What is hidden when only some classes are shown. */
+export const allBut = (places: number[], classes: number): Set<number> =>
+  new Set([NONE, ...Array(classes).keys()].filter((other) => !places.includes(other)));
 
 export interface Group {
   /** The class, or NONE for cells whose class is hidden until an expert chose one. */
@@ -53,7 +53,7 @@ export function arrange(cells: CellTable, doubt: Int32Array, sequence: number[],
 }
 
 function passes(cells: CellTable, index: number, filter: Filter): boolean {
-  if (filter.needed && cells.need[index] === 0) return false;
+  if (filter.needed && !cells.needed[index]) return false;
   if (filter.judged !== "any" && (cells.expert[index] !== NONE) !== (filter.judged === "done")) return false;
   return !filter.hidden.has(cells.shown[index]!);
 }

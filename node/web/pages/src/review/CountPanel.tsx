@@ -1,5 +1,6 @@
 /** The count of the case: progress of the review, alerts, signature and the table. */
 
+import type { ComponentChildren } from "preact";
 import { allBut } from "../gallery/arrangement";
 import type { CellClass } from "../shared/api";
 import { count, dateTime } from "../shared/format";
@@ -13,7 +14,9 @@ interface Props {
   layout: KeyLayout;
   caps: Record<string, string>;
   hidden: ReadonlySet<number>;
-  signing: boolean;
+  /** Whether the node is at work on a result. */
+  delivering: boolean;
+  editable: boolean;
   onHidden: (hidden: Set<number>) => void;
   onLayout: (layout: KeyLayout) => void;
   onDrop: ((ids: number[], shown: number) => void) | undefined;
@@ -23,7 +26,7 @@ interface Props {
 
 export function CountPanel(props: Props) {
   const { review, classes, hidden, layout } = props;
-  const only = (name: string) => props.onHidden(allBut(classes.findIndex((one) => one.name === name), classes.length));
+  const only = (names: string[]) => props.onHidden(allBut(classes.flatMap((one, place) => (names.includes(one.name) ? [place] : [])), classes.length));
   return (
     <section class="card count-panel" aria-labelledby="differential-title">
       <div class="count-head">
@@ -37,7 +40,7 @@ export function CountPanel(props: Props) {
         <Sign {...props} />
       </div>
       <Figures review={review} onNeeded={props.onNeeded} />
-      <Alerts alerts={review.alerts} onClass={only} />
+      <Alerts alerts={review.alerts} onClasses={only} />
       <div class="count-scroll" tabIndex={0} role="region" aria-label="Counts by class">
         <CountTable classes={classes} model={review.model} expert={review.expert} alerts={review.alerts} caps={props.caps} hidden={hidden} onHidden={props.onHidden} onDrop={props.onDrop} />
       </div>
@@ -45,14 +48,14 @@ export function CountPanel(props: Props) {
   );
 }
 
-function Sign({ review, signing, onSign }: Props) {
+function Sign({ review, delivering, editable, onSign }: Props) {
   const { signed, changed_since_signed: changed } = review;
-  if (signing) return <span class="tag" role="status">Signing…</span>;
+  if (delivering && signed && signed.revision > review.revision) return <span class="tag" role="status">Signed, the result is being made…</span>;
   return (
     <>
       {signed && !changed && <span class="tag tag-good" title={`${dateTime(signed.at)}${signed.reason && `, ${signed.reason}`}`}>Signed by {signed.full_name || signed.by}</span>}
       {signed && changed && <span class="tag tag-care">Changed since signed</span>}
-      {review.may_sign && (!signed || changed) && <button type="button" class="primary" onClick={onSign}>{signed ? "Sign correction…" : "Sign…"}</button>}
+      {review.may_sign && editable && (!signed || changed) && <button type="button" class="primary" onClick={onSign}>{signed ? "Sign correction…" : "Sign…"}</button>}
     </>
   );
 }
@@ -81,19 +84,30 @@ function Figures({ review, onNeeded }: { review: Review; onNeeded: () => void })
   );
 }
 
-function Alerts({ alerts, onClass }: { alerts: Alert[]; onClass: (name: string) => void }) {
-  const shown = alerts.filter((alert) => alert.kind !== "review"); // its figure has a bar of its own
-  if (!shown.length) return null;
+/** The mandatory reviews have a bar of their own, and each class to be rescreened a mark in the table. */
+function Alerts({ alerts, onClasses }: { alerts: Alert[]; onClasses: (names: string[]) => void }) {
+  const unsure = alerts.filter((alert) => alert.kind === "rescreen").map((alert) => alert.class_name);
+  const others = alerts.filter((alert) => alert.kind !== "rescreen" && alert.kind !== "review");
+  if (!unsure.length && !others.length) return null;
   return (
     <ul class="alerts" aria-label="Alerts">
-      {shown.map((alert) => (
-        <li key={`${alert.kind} ${alert.class_name ?? ""}`} class={alert.kind === "blasts" ? "alert-bad" : ""}>
-          <svg viewBox="0 0 16 16" aria-hidden="true"><path d="M8 2.2L14.6 13.6H1.4zM8 6.4v3.4M8 11.7v.1" /></svg>
-          <span>{alert.text}</span>
-          {alert.class_name && <button type="button" class="link" onClick={() => onClass(alert.class_name!)}>Show</button>}
-        </li>
-      ))}
+      {others.map((alert) => <Line key={alert.kind} bad={alert.kind === "blasts"}>{alert.text}</Line>)}
+      {unsure.length > 0 && (
+        <Line bad={false}>
+          The model is unsure of {unsure.length === 1 ? unsure[0] : `${unsure.length} classes`} as a whole: look through all of {unsure.length === 1 ? "its" : "their"} cells.{" "}
+          <button type="button" class="link" onClick={() => onClasses(unsure)}>Show them</button>
+        </Line>
+      )}
     </ul>
+  );
+}
+
+function Line({ bad, children }: { bad: boolean; children: ComponentChildren }) {
+  return (
+    <li class={bad ? "alert-bad" : ""}>
+      <svg viewBox="0 0 16 16" aria-hidden="true"><path d="M8 2.2L14.6 13.6H1.4zM8 6.4v3.4M8 11.7v.1" /></svg>
+      <span>{children}</span>
+    </li>
   );
 }
 

@@ -36,7 +36,7 @@ export function CountTable(props: Props) {
       <thead>
         <tr>
           <th scope="col" class="eye">
-            <input type="checkbox" aria-label="Show all classes" checked={hidden.size === 0} ref={(box) => { if (box) box.indeterminate = hidden.size > 0 && hidden.size <= classes.length; }} onChange={() => onHidden(hidden.size ? new Set() : allBut(classes.length, classes.length))} />
+            <input type="checkbox" aria-label="Show all classes" checked={hidden.size === 0} ref={(box) => { if (box) box.indeterminate = hidden.size > 0 && hidden.size <= classes.length; }} onChange={() => onHidden(hidden.size ? new Set() : allBut([], classes.length))} />
           </th>
           <th scope="col" colSpan={2}>Class</th>
           <th scope="col"><span class="unseen">Key</span></th>
@@ -97,7 +97,7 @@ function Row({ classes, place, row, top, alerts, caps, hidden, onHidden, onDrop 
   const one = classes[place]!;
   const [over, setOver] = useState(false);
   const solo = hidden.size === classes.length && !hidden.has(place);
-  const flag = alerts.find((alert) => alert.class_name === one.name);
+  const alert = alerts.find((each) => each.class_name === one.name);
   const { now, before } = row;
   const show = (visible: boolean) => {
     const next = new Set(hidden);
@@ -116,9 +116,8 @@ function Row({ classes, place, row, top, alerts, caps, hidden, onHidden, onDrop 
       <td class="eye"><input type="checkbox" aria-label={`Show ${one.name}`} checked={!hidden.has(place)} onChange={(event) => show(event.currentTarget.checked)} /></td>
       <td class="code"><Swatch of={one} />{codeOf(one.name)}</td>
       <th scope="row" title={one.icsh_name}>
-        <button type="button" class="class-name" aria-pressed={solo} title={solo ? "Show all classes" : `Show only: ${one.name}`} onClick={() => onHidden(solo ? new Set() : allBut(place, classes.length))}>{capital(brief(one.name))}</button>
-        {now?.flag && <span class="tag tag-care">{now.flag}</span>}
-        {flag && <span class="tag tag-care" title={flag.text}>{flag.kind === "rescreen" ? "rescreen" : "!"}</span>}
+        <button type="button" class="class-name" aria-pressed={solo} title={solo ? "Show all classes" : `Show only: ${one.name}`} onClick={() => onHidden(solo ? new Set() : allBut([place], classes.length))}>{capital(brief(one.name))}</button>
+        {now?.flag && <Flag text={now.flag} why={alert?.text ?? now.flag} />}
       </th>
       <td><kbd>{caps[one.name]}</kbd></td>
       <td class="right number model">{count(row.model)}</td>
@@ -128,6 +127,15 @@ function Row({ classes, place, row, top, alerts, caps, hidden, onHidden, onDrop 
       <td class="right number limits">{now && `${percent(now.ci95[0])}–${percent(now.ci95[1])}`}</td>
       <td class="chart">{now && before && <Bar now={now} before={before} top={top} color={one.color} />}</td>
     </tr>
+  );
+}
+
+function Flag({ text, why }: { text: string; why: string }) {
+  return (
+    <span class="flag" title={why}>
+      <svg viewBox="0 0 16 16" aria-hidden="true"><path d="M8 2.2L14.6 13.6H1.4zM8 6.4v3.4M8 11.7v.1" /></svg>
+      <span class="unseen">{text}</span>
+    </span>
   );
 }
 
@@ -146,11 +154,7 @@ function Bar({ now, before, top, color }: { now: Component; before: Component; t
 }
 
 function Axis({ top }: { top: number }) {
-  return (
-    <svg aria-hidden="true">
-      {ticks(top).map((tick) => <text key={tick} x={`${(tick / top) * 100}%`} y="11">{tick}</text>)}
-    </svg>
-  );
+  return <svg aria-hidden="true"><text x="0" y="11">0</text><text class="axis-end" x="100%" y="11">{top}</text></svg>;
 }
 
 /** The end of the scale: the next multiple of ten above the highest limit, at most 100 %. */

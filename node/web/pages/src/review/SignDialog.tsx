@@ -44,7 +44,7 @@ export function SignDialog({ detail, classes, session, person, onClose, onSigned
         <p class="muted">
           Goes out as {review.signed ? "corrected (C)" : "final (F)"}: a verified structured report, annotations and segmentation with your classes, and the result to the LIS.
         </p>
-        {review.alerts.filter((alert) => alert.kind !== "review").map((alert) => <p key={alert.text} class="notice">{alert.text}</p>)}
+        {review.alerts.filter((alert) => alert.kind !== "review" && alert.kind !== "rescreen").map((alert) => <p key={alert.text} class="notice">{alert.text}</p>)}
         {review.open > 0 && (
           <label class="reason">
             <span><strong class="number">{count(review.open)} of {count(review.needed)}</strong> mandatory reviews are open. To sign all the same, say why; the reason goes into the report.</span>

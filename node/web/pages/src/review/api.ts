@@ -1,6 +1,6 @@
 /** The review of a case, as `node/web/review.py` gives it. */
 
-import { getJson, NodeError, sendJson, type Component } from "../shared/api";
+import { getJson, NodeError, sendJson, type Bundle, type Component } from "../shared/api";
 
 export interface Count {
   total: number;
@@ -13,7 +13,8 @@ export interface Count {
 export interface Alert {
   kind: "few_cells" | "excluded_lymphoid" | "blasts" | "rescreen" | "review";
   text: string;
-  class_name?: string | null;
+  /** Empty when it is about no class. */
+  class_name: string;
 }
 
 export interface Signature {
@@ -41,8 +42,11 @@ export interface Review {
   alerts: Alert[];
   signed: Signature | null;
   changed_since_signed: boolean;
+  /** Whether the case can be signed; who may is another question. */
   may_sign: boolean;
   blind: boolean;
+  bundle: Bundle | null;
+  warnings: string[];
 }
 
 /** Why a cell must be looked at: bits of `need`. */

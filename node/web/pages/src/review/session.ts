@@ -9,6 +9,8 @@ import { useEffect, useState } from "preact/hooks";
 import { CellTable, NONE } from "../viewer/cells";
 import { ConflictError, postChanges, postSignature, readChanges, readReview, type MadeBy, type Review } from "./api";
 
+const MOST_AT_ONCE = 10_000; // the node takes no more in one request
+
 interface Move {
   index: number;
   /** Places in `/api/classes`; NONE is the model's. */
@@ -138,10 +140,12 @@ export class ReviewSession {
   }
 
   private make(step: Step): void {
-    if (!step.length) return;
-    this.undos.push(step);
-    this.redos.length = 0;
-    this.send(step);
+    for (let at = 0; at < step.length; at += MOST_AT_ONCE) {
+      const part = step.slice(at, at + MOST_AT_ONCE);
+      this.undos.push(part);
+      this.send(part);
+    }
+    if (step.length) this.redos.length = 0;
   }
 
   private replay(from: Step[], to: Step[]): number[] {

@@ -38,7 +38,6 @@ const LAYERS: Layers = { cells: true, codes: true, regions: true, tiles: false, 
 export function Viewer(props: Props) {
   const { detail, classes, cells, hidden, selection, active } = props;
   const target = useRef<HTMLDivElement>(null);
-  const canvas = useRef<HTMLCanvasElement>(null);
   const [opened, setOpened] = useState<Opened>();
   const [error, setError] = useState<Error>();
   const [layers, setLayers] = useState(LAYERS);
@@ -55,7 +54,7 @@ export function Viewer(props: Props) {
       const { SlideView: Slide } = await import("./slide");
       slide = await Slide.open(target.current!, { study, series });
       if (closed) return slide.close();
-      const overlay = cells && (await makeOverlay(detail.row.case_id, canvas.current!, cells, classes, slide, shown));
+      const overlay = cells && (await makeOverlay(detail.row.case_id, cells, classes, slide, shown));
       if (props.start) slide.go(props.start, false);
       slide.onRest((place) => latest.current.onRest(place));
       slide.onClick((x, y, adding) => {
@@ -98,7 +97,6 @@ export function Viewer(props: Props) {
   return (
     <div class="viewer">
       <div class="viewer-slide" ref={target} tabIndex={0} role="application" aria-label="Slide: arrow keys move, plus and minus zoom, 0 shows the whole slide, page down and up go to the next and the previous cell, space hides the overlays" onKeyDown={onKeyDown} />
-      <canvas class="viewer-overlay" ref={canvas} aria-hidden="true" />
       {error && <div class="viewer-error"><Refusal error={error} /></div>}
       {opened && (
         <>
@@ -143,10 +141,13 @@ function segmentsOf(slide: SlideView, detail: CaseDetail, classes: CellClass[]):
 }
 
 async function makeOverlay(
-  caseId: string, canvas: HTMLCanvasElement, cells: CellTable, classes: CellClass[], slide: SlideView, shown: Shown,
+  caseId: string, cells: CellTable, classes: CellClass[], slide: SlideView, shown: Shown,
 ): Promise<Overlay> {
   const areas = await getJson<Areas>(`/api/cases/${encodeURIComponent(caseId)}/areas`);
   const outlines = new OutlineStore(caseId, () => slide.redraw());
+  const canvas = slide.addCanvas();
+  canvas.className = "viewer-overlay";
+  canvas.ariaHidden = "true";
   const overlay = new Overlay(canvas, cells, outlines, areas, classes, shown);
   slide.onFrame((mapping) => overlay.draw(mapping));
   slide.redraw();

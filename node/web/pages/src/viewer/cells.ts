@@ -11,7 +11,7 @@ interface Columns {
   probability: number[];
   expert: number[];
   version: number[];
-  need: number[];
+  review: boolean[];
 }
 
 /** No class: the expert has not judged the cell, or the model's class is hidden until one does. */
@@ -36,8 +36,8 @@ export class CellTable {
   readonly probability: Float32Array;
   /** Of the newest change of the cell. */
   readonly version: Int32Array;
-  /** Bits of NEED. */
-  readonly need: Uint8Array;
+  /** 1 where an expert must look before the case is signed. */
+  readonly needed: Uint8Array;
   /** Grows when the columns are read again. */
   revision = 0;
   private readonly places = new Map<number, number>();
@@ -54,7 +54,7 @@ export class CellTable {
     this.shown = new Int8Array(this.count);
     this.probability = new Float32Array(this.count);
     this.version = new Int32Array(this.count);
-    this.need = new Uint8Array(this.count);
+    this.needed = new Uint8Array(this.count);
     this.fill(columns);
     columns.id.forEach((id, index) => {
       this.places.set(id, index);
@@ -89,7 +89,7 @@ export class CellTable {
   }
 
   isOpen(index: number): boolean {
-    return this.need[index] !== 0 && this.expert[index] === NONE;
+    return this.needed[index] === 1 && this.expert[index] === NONE;
   }
 
   /** The cell nearest to a point, at most `reach` away. */
@@ -111,7 +111,7 @@ export class CellTable {
     this.model.set(columns.model);
     this.probability.set(columns.probability);
     this.version.set(columns.version);
-    this.need.set(columns.need);
+    columns.review.forEach((needed, index) => (this.needed[index] = Number(needed)));
     columns.expert.forEach((expert, index) => this.judge(index, expert));
   }
 }

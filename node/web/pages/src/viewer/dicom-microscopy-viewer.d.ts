@@ -27,6 +27,7 @@ declare module "dicom-microscopy-viewer" {
     on(type: "postrender", listener: (event: { frameState: FrameState | null }) => void): void;
     on(type: "moveend", listener: () => void): void;
     on(type: "click", listener: (event: { coordinate: [number, number]; originalEvent: MouseEvent }) => void): void;
+    getViewport(): HTMLElement;
     getView(): OlView;
     getSize(): [number, number] | undefined;
     getCoordinateFromPixel(pixel: [number, number]): [number, number] | null;

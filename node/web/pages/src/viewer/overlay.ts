@@ -23,8 +23,9 @@ export interface Layers {
 
 /** Beyond this many slide pixels per screen pixel, or this many cells in view, a cell is a mark of one size. */
 const OUTLINES_BELOW = 3;
-const MOST_OUTLINES = 1500;
+const MOST_OUTLINES = 600;
 const MOST_CODES = 400;
+const MARGIN = 150; // slide pixels: half a large cell
 const REGION = "#00a5a5";
 const PASSED_OVER = "#5b6775";
 const HIDDEN_CLASS = "#6b7683";
@@ -50,7 +51,7 @@ export class Overlay {
     private readonly classes: CellClass[],
     public shown: Shown,
   ) {
-    this.context = canvas.getContext("2d")!;
+    this.context = canvas.getContext("2d", { willReadFrequently: true })!;
     this.stamps = new Stamps(classes);
   }
 
@@ -81,6 +82,12 @@ export class Overlay {
     return this.shown.layers.cells && !this.shown.hidden.has(this.cells.shown[index]!);
   }
 
+  /** Whether a cell reaches into an area, as far as its centre tells. */
+  private isNear(index: number, { x0, y0, x1, y1 }: Area): boolean {
+    const [x, y] = [this.cells.x[index]!, this.cells.y[index]!];
+    return x > x0 - MARGIN && y > y0 - MARGIN && x < x1 + MARGIN && y < y1 + MARGIN;
+  }
+
   private count({ x0, y0, x1, y1 }: Area): number {
     const { x, y, count } = this.cells;
     let inside = 0;
@@ -90,29 +97,24 @@ export class Overlay {
     return inside;
   }
 
-  /** One path for each class: its edge, then its colour; then the codes, which read without colour. */
+  /** The edge and the colour of each outline; then the codes, which read without colour. */
   private drawOutlines(mapping: Mapping, area: Area): void {
     const { context } = this;
-    const paths = new Map<number, Path2D>();
     const codes: [index: number, x: number, y: number][] = [];
+    const thick = Math.min(3, Math.max(1.5, 1.6 / mapping.resolution));
     for (const [id, corners] of this.outlines.within(area)) {
       const index = this.cells.indexOf(id);
-      if (index === undefined || !this.isVisible(index)) continue;
-      const shown = this.cells.shown[index]!;
-      let path = paths.get(shown);
-      if (!path) paths.set(shown, (path = new Path2D()));
+      if (index === undefined || !this.isVisible(index) || !this.isNear(index, area)) continue;
+      const color = this.classes[this.cells.shown[index]!]?.color ?? HIDDEN_CLASS;
+      const path = new Path2D(); // one for all of a class would be slower: painting takes time for all it spans
       const low = trace(path, mapping, corners);
-      codes.push([index, mapping.a * this.cells.x[index]! + mapping.c * this.cells.y[index]! + mapping.e, low]);
-    }
-    const thick = Math.min(3, Math.max(1.5, 1.6 / mapping.resolution));
-    for (const [shown, path] of paths) {
-      const color = this.classes[shown]?.color ?? HIDDEN_CLASS;
       context.lineWidth = thick + 2;
       context.strokeStyle = edgeOf(color);
       context.stroke(path);
       context.lineWidth = thick;
       context.strokeStyle = color;
       context.stroke(path);
+      codes.push([index, mapping.a * this.cells.x[index]! + mapping.c * this.cells.y[index]! + mapping.e, low]);
     }
     if (this.shown.layers.codes && codes.length <= MOST_CODES) this.drawCodes(codes);
   }

@@ -65,6 +65,14 @@ export class SlideView {
     this.viewer.cleanup();
   }
 
+  /** A canvas over the slide and under scale bar and overview. */
+  addCanvas(): HTMLCanvasElement {
+    const canvas = document.createElement("canvas");
+    const viewport = this.map.getViewport();
+    viewport.insertBefore(canvas, viewport.querySelector(".ol-overlaycontainer"));
+    return canvas;
+  }
+
   /** Calls `draw` with each frame the slide is painted in. */
   onFrame(draw: (mapping: Mapping) => void): void {
     this.map.on("postrender", ({ frameState }) => {

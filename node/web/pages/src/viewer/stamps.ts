@@ -54,7 +54,7 @@ export class Stamps {
     if (known) return known;
     const half = Math.ceil(radius) + 1;
     const side = 2 * half + 1;
-    const context = new OffscreenCanvas(side, side).getContext("2d")!;
+    const context = new OffscreenCanvas(side, side).getContext("2d", { willReadFrequently: true })!;
     context.setTransform(radius / 6, 0, 0, radius / 6, half + 0.5 - radius, half + 0.5 - radius); // paths are 12 wide
     const path = new Path2D(SHAPE_PATHS[shape]);
     context.lineWidth = 9 / radius;
