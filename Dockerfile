@@ -13,6 +13,7 @@ COPY config config
 COPY pipeline pipeline
 COPY dicom_io dicom_io
 COPY hl7 hl7
+COPY pdf pdf
 COPY node node
 COPY --from=pages /src/node/web/static node/web/static
 RUN ln -s /usr/local/lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm \

@@ -27,6 +27,7 @@ LIMIT_LOW = CodedConcept("CI95_LOW", LOCAL_SCHEME, "Lower 95 % confidence limit"
 LIMIT_HIGH = CodedConcept("CI95_HIGH", LOCAL_SCHEME, "Upper 95 % confidence limit")
 CELL_NUMBER = CodedConcept("CELL_ID", LOCAL_SCHEME, "Number of the cell in the analysis")
 
+DOCUMENT_TITLE = CodedConcept("48807-2", "LN", "Bone marrow aspiration report")
 PROCEDURE = CodedConcept("47286-0", "LN", "Differential panel - Bone marrow")
 BONE_MARROW_SPECIMEN = CodedConcept("119359002", "SCT", "Bone marrow specimen")
 BONE_MARROW = CodedConcept("14016003", "SCT", "Bone marrow structure")

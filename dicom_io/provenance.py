@@ -25,6 +25,7 @@ class ResultKind(StrEnum):
     ANNOTATIONS = "ANN"
     MEASUREMENTS = "SR"
     REGIONS_3D = "SR3D"
+    DOCUMENT = "PDFDCM"
 
 
 _SERIES = {
@@ -33,6 +34,7 @@ _SERIES = {
     ResultKind.ANNOTATIONS: (9103, "Cell outlines by class"),
     ResultKind.MEASUREMENTS: (9104, "Bone marrow differential count"),
     ResultKind.REGIONS_3D: (9105, "Countable regions, report"),
+    ResultKind.DOCUMENT: (9106, "Bone marrow differential count, printed"),
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydicom import Dataset
 
 from dicom_io.ann import encode_annotations
+from dicom_io.document import encode_document
 from dicom_io.errors import SlideError
 from dicom_io.provenance import Predecessor, ResultKind
 from dicom_io.seg import encode_region_segmentation, encode_segmentation
@@ -17,7 +18,7 @@ from pipeline.domain import CellCode, Report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultObject:
-    """One written file. `kind` is a value of `ResultKind`: SEG, SEGROI, ANN, SR or SR3D."""
+    """One written file. `kind` is a value of `ResultKind`: SEG, SEGROI, ANN, SR, SR3D or PDFDCM."""
 
     kind: str
     path: Path
@@ -44,6 +45,7 @@ def write_results(
     *,
     predecessors: Sequence[ResultObject] = (),
     organization: str = "",
+    pdf: bytes | None = None,
 ) -> tuple[ResultObject, ...]:
     """Write what the report gives rise to; the same report gives the same bytes, whenever and wherever.
 
@@ -54,9 +56,10 @@ def write_results(
     ----------
     slide_paths : the files of the slide that was analysed, or their folder
     codes : of every class, by name
-    out : an existing folder; each file is named `<kind>.dcm` in lower case
+    out : an existing folder; each file is named `<kind>.dcm` in lower case, the document report.dcm
     predecessors : the objects of the report that this one replaces; each SR names the one of its kind
     organization : of the reviewer, for a final or corrected report
+    pdf : the printed report, for an Encapsulated PDF
 
     Raises
     ------
@@ -83,6 +86,8 @@ def write_results(
     objects[ResultKind.MEASUREMENTS] = encode_measurements(
         report, source, codes, predecessors=earlier[ResultKind.MEASUREMENTS], organization=organization
     )
+    if pdf is not None:
+        objects[ResultKind.DOCUMENT] = encode_document(report, source, pdf)
     return tuple(_write(kind, ds, out) for kind, ds in objects.items())
 
 
@@ -100,7 +105,7 @@ def _source_of(report: Report, slide_paths: Sequence[Path]) -> Source:
 
 
 def _write(kind: ResultKind, ds: Dataset, out: Path) -> ResultObject:
-    path = out / f"{kind.lower()}.dcm"
+    path = out / ("report.dcm" if kind is ResultKind.DOCUMENT else f"{kind.lower()}.dcm")
     ds.save_as(path, enforce_file_format=True)
     return ResultObject(
         kind=kind,

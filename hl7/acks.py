@@ -1,13 +1,13 @@
 """Acknowledgements, both ways (HL7 v2.5.1 2.9, 2.14.8 MSA, 2.14.5 ERR; 4.4 ORL and ORR).
 
-One frame answers one message. Original mode and enhanced mode without an accept acknowledgement get the application
-answer; enhanced mode with MSH-15 gets the accept acknowledgement, and `application_answer` builds what MSH-16 still
-asks for. What is not granted is always answered, whatever MSH-15 and MSH-16 say: a lost order is worse than a frame
-too many.
+Original mode has one answer, of the application. Enhanced mode has the accept acknowledgement that MSH-15 asks for, as
+soon as the message is stored, and then the application's that MSH-16 asks for, as a message of its own. What is not
+granted is always answered, whatever MSH-15 and MSH-16 say: a lost order is worse than a frame too many.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from hl7.orders import OrderMessage, OrderRequest
 from hl7.text import codec_name, escape, write_segment, write_time
 from pipeline.domain import EntityId
 
+_OWN_CODES = re.compile(rb"\rMSA.([AC][AER])")  # MSA-1 of answers that this module wrote
 _FRAME_BYTES = {0x0B: None, 0x1C: None}  # MLLP's own: what is repeated of a request must not end the frame
 LONGEST_CONTROL_ID = 20  # MSH-10, ST of 20 up to 2.5.1
 _ANSWERS = {  # request → message type, trigger and structure of its application answer
@@ -77,8 +78,9 @@ def accept(
     at: datetime,
     control_id: str,
     plain: bool = False,
-) -> bytes:
-    r"""The one frame that answers a message which was stored.
+    both: bool = True,
+) -> tuple[bytes, ...]:
+    r"""The answers to a message that was stored, in the order of sending.
 
     Parameters
     ----------
@@ -89,26 +91,39 @@ def accept(
     at : datetime
         MSH-7.
     control_id : str
-        MSH-10 of the answer; longer than 20 characters it is replaced by a digest of itself.
+        MSH-10 of the first answer, from which that of a second is derived; longer than 20 characters it is replaced
+        by a digest of itself.
     plain : bool
         Answer orders with ACK, for senders that do not read ORL or ORR.
+    both : bool
+        Whether the application's answer follows where MSH-15 already had its accept acknowledgement.
 
     Returns
     -------
-    bytes
+    tuple of bytes
         ``\r`` ends every segment; empty when everything was granted and the sender asked for no answer to that.
     """
     header = message.header if isinstance(message, OrderMessage) else read_header(message)
-    ok = all(outcome.granted for outcome in outcomes)
-    if header.enhanced and _due(header.accept_ack, ok=ok):
-        segments = [_msa(header, "CA" if ok else "CE"), *_order_errors(message, outcomes)]
-        return _write(header, _ack_type(header), segments, at=at, control_id=control_id)
-    if header.enhanced and ok and not _due(header.application_ack, ok=True):
-        return b""
-    return application_answer(message, outcomes, at=at, control_id=control_id, plain=plain)
+    if not header.enhanced:
+        return (_application_answer(message, outcomes, at=at, control_id=control_id, plain=plain),)
+    granted = all(outcome.granted for outcome in outcomes)
+    accepted = _due(header.accept_ack, ok=True)  # it is stored, which is all that this level is about
+    answered = _due(header.application_ack, ok=granted) and (both or not accepted)
+    if not (granted or answered):  # nobody would hear of the refusal
+        if _due(header.accept_ack, ok=False):
+            errors = _order_errors(message, outcomes)
+            return (_write(header, _ack_type(header), [_msa(header, "CE"), *errors], at=at, control_id=control_id),)
+        accepted, answered = False, True
+    answers = []
+    if accepted:
+        answers.append(_write(header, _ack_type(header), [_msa(header, "CA")], at=at, control_id=control_id))
+        control_id = short_control_id(f"{control_id}-2")
+    if answered:
+        answers.append(_application_answer(message, outcomes, at=at, control_id=control_id, plain=plain))
+    return tuple(answers)
 
 
-def application_answer(
+def _application_answer(
     message: OrderMessage | bytes,
     outcomes: Sequence[Outcome] = (),
     *,
@@ -118,11 +133,13 @@ def application_answer(
 ) -> bytes:
     """AA or AE with what became of each order: ORL^O22, ORL^O34, ORL^O36, ORR^O02, or ACK.
 
-    AE as soon as one request was refused, with one ERR for each: a sender that reads only MSA-1 must notice.
+    AE as soon as one request was refused, with one ERR for each: a sender that reads only MSA-1 must notice. In
+    enhanced mode it asks for no acknowledgement in turn.
     """
     if not isinstance(message, OrderMessage):
         header = read_header(message)
-        return _write(header, _ack_type(header), [_msa(header, "AA")], at=at, control_id=control_id)
+        asks = "NE" if header.enhanced else ""
+        return _write(header, _ack_type(header), [_msa(header, "AA")], at=at, control_id=control_id, asks=asks)
     if len(outcomes) != len(message.requests):
         raise ValueError(f"{len(message.requests)} requests need as many outcomes, not {len(outcomes)}")
     header = message.header
@@ -131,7 +148,8 @@ def application_answer(
     segments = [_msa(header, "AE" if reasons else "AA", next(iter(reasons), "")), *_order_errors(message, outcomes)]
     if answer:
         segments += _order_echo(message, outcomes)
-    return _write(header, answer or _ack_type(header), segments, at=at, control_id=control_id)
+    asks = "NE" if header.enhanced else ""
+    return _write(header, answer or _ack_type(header), segments, at=at, control_id=control_id, asks=asks)
 
 
 def refuse(message: bytes, error: Exception, *, at: datetime, control_id: str) -> bytes:
@@ -183,6 +201,11 @@ def read_ack(message: bytes, control_id: str) -> None:
     )
 
 
+def is_refusal(answers: bytes) -> bool:
+    """Whether any of the answers, as this module wrote them, says other than AA or CA."""
+    return any(code not in {b"AA", b"CA"} for code in _OWN_CODES.findall(answers))
+
+
 def short_control_id(text: str) -> str:
     """The text itself when MSH-10 can hold it, else 20 characters of its digest."""
     if 0 < len(text) <= LONGEST_CONTROL_ID and text.isascii() and text.isprintable():
@@ -206,18 +229,23 @@ def _ack_type(header: Header) -> tuple[str, ...]:
     return ("ACK", header.trigger, "ACK")
 
 
-def _write(header: Header, kind: Sequence[str], segments: Sequence[str], *, at: datetime, control_id: str) -> bytes:
-    """The answer in the sender's character set; in UTF-8, declared, when the sender named none and ASCII is short."""
+def _write(
+    header: Header, kind: Sequence[str], segments: Sequence[str], *, at: datetime, control_id: str, asks: str = ""
+) -> bytes:
+    """The answer in the sender's character set; in UTF-8, declared, when the sender named none and ASCII is short.
+
+    `asks` is what MSH-15 and MSH-16 ask for in turn.
+    """
     body = "".join(f"{segment}\r" for segment in segments)
     character_set = header.character_set
     if codec_name(character_set) is None or not (character_set or body.isascii()):
         character_set = "UNICODE UTF-8"
-    head = _msh(header, kind, at, control_id, character_set)
+    head = _msh(header, kind, at, control_id, character_set, asks)
     text = f"{head}\r{body}".translate(_FRAME_BYTES)
     return text.encode(codec_name(character_set) or "utf-8", errors="replace")
 
 
-def _msh(header: Header, kind: Sequence[str], at: datetime, control_id: str, character_set: str) -> str:
+def _msh(header: Header, kind: Sequence[str], at: datetime, control_id: str, character_set: str, asks: str) -> str:
     marks = header.separators
     parts = kind[:2] if header.version == "2.3" else kind
     return write_segment(
@@ -232,6 +260,8 @@ def _msh(header: Header, kind: Sequence[str], at: datetime, control_id: str, cha
             10: short_control_id(control_id),
             11: header.processing_id or "P",
             12: header.version or "2.5.1",
+            15: asks,
+            16: asks,
             18: character_set,
         },
         marks,
@@ -293,9 +323,10 @@ def _order_echo(message: OrderMessage, outcomes: Sequence[Outcome]) -> Iterator[
         group = request.source
         if specimen_first:
             yield from _specimen_echo(group, shown)
-        yield write_segment("ORC", _orc(request, outcome, message.header), marks)
+        orc = _orc(request, outcome, message.header)
+        yield write_segment("ORC", orc, marks)
         if group.obr is not None:
-            yield _echo(group.obr, (2, 3, 4), first=str(number))
+            yield _echo(group.obr, (2, 4), {1: str(number), 3: orc[3]})
         if message.header.trigger == "O21":
             yield from _specimen_echo(group, [])
 
@@ -330,11 +361,9 @@ def _orc(request: OrderRequest, outcome: Outcome, header: Header) -> dict[int, s
     }
 
 
-def _echo(segment: Segment, numbers: Sequence[int], *, first: str = "") -> str:
+def _echo(segment: Segment, numbers: Sequence[int], own: Mapping[int, str] | None = None) -> str:
     fields = {number: segment.raw(number) for number in numbers}
-    if first:
-        fields[1] = first
-    return write_segment(segment.name, fields, segment.separators)
+    return write_segment(segment.name, {**fields, **(own or {})}, segment.separators)
 
 
 def _error_place(segment: Segment) -> str:

@@ -10,6 +10,7 @@ hl7apy 1.3.5 parses each field and checks what leaves; where its ways would misp
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -134,6 +135,14 @@ def read_message(data: bytes, *, default_character_set: str = "") -> Message:
         raise ParseError("the message does not start with MSH", code=100, location="MSH^1", reject=True)
     _require_header(header, lines[0])
     return Message(header=header, segments=tuple(Segment(line[:3], line, header.separators) for line in lines))
+
+
+def check_processing(header: Header, processing_ids: Collection[str]) -> None:
+    """Raise ParseError for a processing id (MSH-11) that is not among those accepted; none named accepts all."""
+    if processing_ids and header.processing_id not in processing_ids:
+        raise ParseError(
+            f"MSH-11 must be {' or '.join(sorted(processing_ids))} here", code=202, location="MSH^1^11", reject=True
+        )
 
 
 def refuse_batch(data: bytes) -> None:

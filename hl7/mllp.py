@@ -26,13 +26,25 @@ _READ_BYTES = 65536
 _KEPT_BYTES = 4096  # of a broken frame: enough for its MSH, which the answer needs
 _BLANK = b"\r\n\t \0\x1c"
 
-Handler = Callable[[bytes, str], Awaitable[bytes | None]]
+_BETWEEN = bytes((END, CARRIAGE_RETURN, START))  # two messages, as they follow each other on the line
+
+Handler = Callable[[bytes, str], Awaitable[Sequence[bytes]]]
 _log = logging.getLogger(__name__)
 
 
 def frame(message: bytes) -> bytes:
     """The message between start and end bytes."""
     return bytes((START,)) + message + bytes((END, CARRIAGE_RETURN))
+
+
+def join(messages: Sequence[bytes]) -> bytes:
+    """Messages as one value, to keep them: what stands on the line between the first start and the last end byte."""
+    return _BETWEEN.join(messages)
+
+
+def split(joined: bytes) -> tuple[bytes, ...]:
+    """The messages that `join` joined."""
+    return tuple(joined.split(_BETWEEN)) if joined else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +120,8 @@ class MllpServer:
     Parameters
     ----------
     handle : callable
-        ``await handle(message, peer_address)`` returns the answer, or None or nothing to stay silent. It runs one
-        message at a time per connection. An exception is answered with AR 207 and logged without its text.
+        ``await handle(message, peer_address)`` returns the answers, each sent in its own frame; none stays silent. It
+        runs one message at a time per connection. An exception is answered with AR 207 and logged without its text.
     allowed_addresses : sequence of str
         Networks (CIDR) that may connect; empty allows all.
     idle_timeout_s : float, optional
@@ -252,13 +264,13 @@ class MllpServer:
 
     async def _answer(self, message: bytes, writer: asyncio.StreamWriter, peer: str) -> None:
         try:
-            answer = await self._handle(message, peer)
+            answers = await self._handle(message, peer)
         except Exception as error:  # whatever went wrong, the sender must hear of it and may send again
             _log.exception("mllp message from %s failed: %s", peer, type(error).__name__, exc_info=False)
-            answer = refuse(message, error, at=datetime.now(UTC), control_id=_new_control_id())
-        if answer:
+            answers = (refuse(message, error, at=datetime.now(UTC), control_id=_new_control_id()),)
+        for answer in answers:
             writer.write(frame(answer))
-            await writer.drain()
+        await writer.drain()
 
     async def _answer_broken(self, broken: Broken, writer: asyncio.StreamWriter, peer: str) -> None:
         _log.warning("mllp from %s: %s", peer, broken.error)

@@ -6,12 +6,13 @@ something wins (HL7 v2.5.1 chapters 3, 4, 7 and 13; IHE PaLM and Radiology habit
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from hl7.dpow import ImageNotice, Kind, kind_of, read_notice
 from hl7.errors import ParseError
 from hl7.groups import ORDER_CONTROLS, OrderGroup, Specimen, group_orders
-from hl7.messages import NULL, Header, Message, Segment, read_header, read_message, refuse_batch
+from hl7.messages import NULL, Header, Message, Segment, check_processing, read_header, read_message, refuse_batch
 from hl7.pid import read_patient
 from hl7.text import read_time
 from pipeline.domain import EntityId, Order, Patient, Priority
@@ -72,7 +73,8 @@ class OrderRequest:
     """One ORC of a message: what is asked (`control`, table 0119) and of what.
 
     `stated` names the fields of `order` the message holds a value for, `deleted` those the sender emptied on purpose
-    with `""`; a change (XO) leaves the others as they were. `source` is what an acknowledgement repeats.
+    with `""`; a change (XO) leaves the others as they were. `image` is what a LAB-104 says. `source` is what an
+    acknowledgement repeats.
     """
 
     control: str
@@ -80,14 +82,19 @@ class OrderRequest:
     stated: frozenset[str] = frozenset()
     deleted: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
+    image: ImageNotice | None = None
     source: OrderGroup = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderMessage:
-    """An order message; `requests` holds no prior result, `prior_results` counts those left out."""
+    """An order message; `requests` holds no prior result, `prior_results` counts those left out.
+
+    With a `kind` other than ORDER each request's `order` holds what the message says of a slide, and asks for nothing.
+    """
 
     header: Header
+    kind: Kind = Kind.ORDER
     requests: tuple[OrderRequest, ...]
     prior_results: int = 0
     patient: Segment = field(repr=False, compare=False)
@@ -131,7 +138,8 @@ def _check_kind(header: Header, processing_ids: Collection[str]) -> None:
     triggers = ORDER_TRIGGERS.get(header.message_type)
     if triggers is None:
         raise ParseError(
-            "MSH-9 names a message type this node does not take: send OML^O21, OML^O33, OML^O35 or ORM^O01",
+            "MSH-9 names a message type this node does not take: send OML^O21, OML^O33, OML^O35, ORM^O01, "
+            "ADT^A08, ADT^A31 or ADT^A40",
             code=200,
             location="MSH^1^9",
             reject=True,
@@ -143,10 +151,7 @@ def _check_kind(header: Header, processing_ids: Collection[str]) -> None:
             location="MSH^1^9^1^2",
             reject=True,
         )
-    if processing_ids and header.processing_id not in processing_ids:
-        raise ParseError(
-            f"MSH-11 must be {' or '.join(sorted(processing_ids))} here", code=202, location="MSH^1^11", reject=True
-        )
+    check_processing(header, processing_ids)
 
 
 def _order_message(message: Message, fields: FieldOrder) -> OrderMessage:
@@ -154,15 +159,26 @@ def _order_message(message: Message, fields: FieldOrder) -> OrderMessage:
     if groups.patient is None:
         raise ParseError("PID is required: an order names its patient", code=101, location="PID^1")
     patient = read_patient(groups.patient, fields.patient_authority)
+    kind = kind_of(message.header)
+    fields = fields if kind is Kind.ORDER else _without_numbers(fields)
     return OrderMessage(
         header=message.header,
-        requests=tuple(_request(group, groups.others, patient, fields) for group in groups.orders),
+        kind=kind,
+        requests=tuple(_request(group, groups.others, patient, fields, kind) for group in groups.orders),
         prior_results=groups.prior_results,
         patient=groups.patient,
     )
 
 
-def _request(group: OrderGroup, others: Sequence[Segment], patient: Patient, fields: FieldOrder) -> OrderRequest:
+def _without_numbers(fields: FieldOrder) -> FieldOrder:
+    """Where an accession number stands, the order numbers left out that may stand in for one in an order."""
+    numbers = {*fields.placer_order_number, *fields.filler_order_number}
+    return replace(fields, accession_number=tuple(path for path in fields.accession_number if path not in numbers))
+
+
+def _request(
+    group: OrderGroup, others: Sequence[Segment], patient: Patient, fields: FieldOrder, kind: Kind
+) -> OrderRequest:
     control = group.control.upper()
     if not control:
         raise ParseError("ORC-1 (order control) is required", code=101, location=f"ORC^{group.orc_sequence}^1")
@@ -170,12 +186,29 @@ def _request(group: OrderGroup, others: Sequence[Segment], patient: Patient, fie
         raise ParseError(
             "ORC-1 is not in table 0119: send NW, CA, DC, XO ...", code=103, location=f"ORC^{group.orc_sequence}^1"
         )
+    reading = _Reading([*group.segments(), *others])
+    order = _order(reading, group, patient, fields)
+    if kind is Kind.ORDER:
+        _require_order(group, order, control)
+    elif not (order.container_ids or order.specimen_ids):
+        raise ParseError("SPM-2 (the slide's identifier) or SAC-3 is required", code=101, location="SPM^1^2")
+    return OrderRequest(
+        control=control,
+        order=order,
+        stated=frozenset(reading.stated),
+        deleted=frozenset(reading.deleted),
+        warnings=tuple(_warnings(reading, group, order)),
+        image=read_notice(group) if kind is Kind.IMAGE else None,
+        source=group,
+    )
+
+
+def _require_order(group: OrderGroup, order: Order, control: str) -> None:
+    """Raise ParseError for what every order must state."""
     if group.obr is None and control in {"NW", "RO", "XO"}:
         raise ParseError(
             "OBR is required: an order names the test it asks for", code=101, location=f"OBR^{group.orc_sequence}"
         )
-    reading = _Reading([*group.segments(), *others])
-    order = _order(reading, group, patient, fields)
     if not (order.placer_order_number or order.filler_order_number or order.accession_number):
         raise ParseError(
             "ORC-2 (placer order number) or ORC-3 is required: an order has a number",
@@ -184,14 +217,6 @@ def _request(group: OrderGroup, others: Sequence[Segment], patient: Patient, fie
         )
     if control == "NW" and not order.test_code:
         raise ParseError("OBR-4 (test asked for) is required", code=101, location=f"OBR^{group.obr_sequence}^4")
-    return OrderRequest(
-        control=control,
-        order=order,
-        stated=frozenset(reading.stated),
-        deleted=frozenset(reading.deleted),
-        warnings=tuple(_warnings(reading, group, order)),
-        source=group,
-    )
 
 
 def _order(reading: "_Reading", group: OrderGroup, patient: Patient, fields: FieldOrder) -> Order:

@@ -30,14 +30,13 @@ def read_patient(pid: Segment, authorities: Sequence[str]) -> Patient:
     ParseError
         PID-3 is missing or PID-7 is no date.
     """
-    repetition = _identifier_repetition(pid, authorities)
-    patient_id = pid.value(3, 1, 1, repetition)
+    patient_id, issuer = read_identifier(pid, 3, authorities)
     if not patient_id:
         raise ParseError("PID-3 (patient identifier) is required", code=101, location="PID^1^3")
     family, given, middle, suffix, prefix = (pid.value(5, component) for component in range(1, 6))
     return Patient(
         patient_id=patient_id,
-        issuer=pid.value(3, 4, 1, repetition) or pid.value(3, 4, 2, repetition),
+        issuer=issuer,
         name="^".join((family, given, middle, prefix, suffix)).rstrip("^"),
         birth_date=_birth_date(pid.value(7)),
         sex=pid.value(8),
@@ -57,13 +56,20 @@ def write_patient(patient: Patient) -> dict[int, str]:
     }
 
 
-def _identifier_repetition(pid: Segment, authorities: Sequence[str]) -> int:
-    repetitions = [number for number in range(1, pid.repetitions(3) + 1) if pid.value(3, 1, 1, number)]
+def read_identifier(segment: Segment, field: int, authorities: Sequence[str]) -> tuple[str, str]:
+    """The identifier and its issuer in a field of repeating CX; both empty when it holds none."""
+    repetition = _repetition(segment, field, authorities)
+    issuer = segment.value(field, 4, 1, repetition) or segment.value(field, 4, 2, repetition)
+    return segment.value(field, 1, 1, repetition), issuer
+
+
+def _repetition(segment: Segment, field: int, authorities: Sequence[str]) -> int:
+    repetitions = [number for number in range(1, segment.repetitions(field) + 1) if segment.value(field, 1, 1, number)]
     for authority in authorities:
         for number in repetitions:
-            if authority in {pid.value(3, 4, 1, number), pid.value(3, 4, 2, number)}:
+            if authority in {segment.value(field, 4, 1, number), segment.value(field, 4, 2, number)}:
                 return number
-    medical_record = [number for number in repetitions if pid.value(3, 5, 1, number) == "MR"]
+    medical_record = [number for number in repetitions if segment.value(field, 5, 1, number) == "MR"]
     return next(iter(medical_record or repetitions), 1)
 
 

@@ -19,10 +19,11 @@ from hl7.errors import Hl7Error
 from hl7.observations import LOCAL_SYSTEM, ResultsConfig, Row, document_row, local_code, result_rows
 from hl7.pid import write_patient
 from hl7.text import escape, join_components, write_segment, write_time
-from pipeline.domain import CellCode, EntityId, Report, ResultStatus
+from pipeline.domain import CellCode, EntityId, Order, Report, ResultStatus
 
 __all__ = ["ResultsConfig", "control_id", "encode_oru", "filler_order_number"]
 
+_CHECKED_DATA = 128  # characters of base64 that are validated: whole groups of four
 _REVIEWED = frozenset({ResultStatus.FINAL, ResultStatus.CORRECTED})
 _PANEL = ("47286-0", "Differential panel - Bone marrow", "LN")
 _ORDER_STATUS = {  # ORC-5, table 0038
@@ -52,7 +53,7 @@ def encode_oru(
     Returns
     -------
     bytes
-        UTF-8, ``\r`` behind every segment, valid at hl7apy's level STRICT.
+        UTF-8, ``\r`` behind every segment, valid at hl7apy's level STRICT but for the length of the document's data.
 
     Raises
     ------
@@ -70,9 +71,16 @@ def encode_oru(
         *_notes(_report_notes(report, config, document_left_out=bool(pdf) and document is None)),
     ]
     trailer = _spm(report)
-    _validate([*segments, *_observations(report, rows, config), trailer])
+    _validate([*segments, *_observations(report, [*rows, *_shortened(document)], config), trailer])
     body = _observations(report, [*rows, document] if document else rows, config)
     return "".join(f"{segment}\r" for segment in (*segments, *body, trailer)).encode()
+
+
+def _shortened(document: Row | None) -> Iterator[Row]:
+    """The document's row with the beginning of its data: hl7apy reads OBX-5 as ST, which may be 199 characters long."""
+    if document is not None:
+        head, data = document.value.rsplit("^", 1)
+        yield replace(document, value=f"{head}^{data[:_CHECKED_DATA]}")
 
 
 def _with_honest_status(report: Report) -> Report:
@@ -89,10 +97,10 @@ def control_id(report: Report) -> str:
     return "MN" + base64.b32encode(digest).decode()[: LONGEST_CONTROL_ID - 2]
 
 
-def filler_order_number(report: Report, namespace: str) -> EntityId:
-    """OBR-3, the same for every revision: the filler's number of the order, else the case."""
-    stated = report.order.filler_order_number if report.order else None
-    return stated or EntityId(value=report.case_id, namespace=namespace)
+def filler_order_number(order: Order | None, case_id: str, namespace: str) -> EntityId:
+    """ORC-3 and OBR-3 of a case, from its acknowledgement to its last result: the order's, else the case's."""
+    stated = order.filler_order_number if order else None
+    return stated or EntityId(value=case_id, namespace=namespace)
 
 
 def _reported_at(report: Report) -> datetime:
@@ -134,7 +142,7 @@ def _orc(report: Report, config: ResultsConfig) -> str:
         {
             1: "RE",
             2: _entity(report.order.placer_order_number if report.order else None),
-            3: _entity(filler_order_number(report, config.namespace)),
+            3: _entity(filler_order_number(report.order, report.case_id, config.namespace)),
             5: _ORDER_STATUS[report.status],
         },
     )
@@ -147,7 +155,7 @@ def _obr(report: Report, config: ResultsConfig) -> str:
         {
             1: "1",
             2: _entity(order.placer_order_number if order else None),
-            3: _entity(filler_order_number(report, config.namespace)),
+            3: _entity(filler_order_number(report.order, report.case_id, config.namespace)),
             4: _panel(report),
             7: write_time(_specimen_time(report)),
             20: escape((order.accession_number if order else "") or slide.accession_number),

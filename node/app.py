@@ -116,7 +116,7 @@ def _dicom(settings: Settings, intake: Intake, store: FileStore) -> DicomListene
 
 
 def _mllp(settings: Settings, intake: Intake) -> MllpServer:
-    async def handle(message: bytes, peer: str) -> bytes:
+    async def handle(message: bytes, peer: str) -> tuple[bytes, ...]:
         return await asyncio.to_thread(intake.message, message, peer)
 
     return MllpServer(

@@ -1,6 +1,6 @@
 """The cells of a case: what the model saw, kept in memory for the cases looked at last, and their pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -11,8 +11,9 @@ from node.archive import analysis_file, load_analysis
 from node.database import Database, instances
 from node.errors import NoAnalysis
 from node.recent import Recent
-from pipeline.crops import crop_sheet
+from pipeline.crops import crop, crop_sheet
 from pipeline.domain import Analysis, RgbImage
+from pipeline.geometry import centroid
 
 FIELD_UM = 26.0  # the largest nucleated cells, but for megakaryocytes, with a margin
 _KEPT_ANALYSES = 8
@@ -77,6 +78,13 @@ class CellBook:
         boxes = [known[cell_id].box for cell_id in cell_ids]
         centres = [((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2) for box in boxes]
         return crop_sheet(self._slide(case_id), centres, FIELD_UM, side, columns)
+
+    def crops(self, case_id: str, run: int, cell_ids: Sequence[int], mpp: float, side: int) -> Iterator[RgbImage]:
+        """One picture of each cell around its centre of area, `side` pixels of `mpp` µm; errors as in `sheet`."""
+        known = {cell.id: cell for cell in self.analysis(case_id, run).cells}
+        slide = self._slide(case_id)
+        for cell_id in cell_ids:
+            yield crop(slide, centroid(known[cell_id].polygon), side * mpp, side)
 
     def close(self) -> None:
         """Close the slides."""

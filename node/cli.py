@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_io.errors import DicomError
 from hl7.errors import Hl7Error
-from node import cli_cases, cli_tools, cli_training, cli_users
+from node import cli_cases, cli_review, cli_tools, cli_training, cli_users
 from node.errors import NodeError, SettingsError
 from node.settings import AnalysisSettings, Settings, default_file, load_settings
 from node.worker_protocol import UNUSABLE
@@ -34,6 +34,7 @@ app.add_typer(cli_cases.app, name="cases")
 app.command("requeue")(cli_cases.requeue)
 app.add_typer(cli_users.app, name="user")
 app.add_typer(cli_tools.bundles, name="bundle")
+app.add_typer(cli_review.review, name="review")
 app.add_typer(cli_training.train, name="train")
 for tool in (
     cli_tools.segment,
@@ -102,7 +103,7 @@ def analyse(
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json instead of a table.")] = False,
     config: Config = None,
 ) -> None:
-    """Count one slide without a node: result.json, SEG, ANN, SR, ORU text, GeoJSON and the overview."""
+    """Count one slide without a node: result.json, SEG, ANN, SR, PDF, ORU text, GeoJSON and the overview."""
     from node.analyse import analyse_folder
     from node.cases import whole_progress
     from node.show import progress_bar, show_report

@@ -102,7 +102,7 @@ messages = sa.Table(
     sa.Column("case_id", sa.Text, index=True),
 )
 
-# Orders as the LIS placed them; `body` is the whole `Order` as JSON.
+# Orders as the LIS placed them; `body` is the whole `Order` as JSON. A registration of a slide is kept the same way.
 orders = sa.Table(
     "orders",
     metadata,
@@ -110,18 +110,19 @@ orders = sa.Table(
     sa.Column("business_key", sa.Text, nullable=False, unique=True),
     _text("placer_order_number", index=True),
     _text("filler_order_number", index=True),
-    sa.Column("state", sa.Text, nullable=False, index=True),  # open, cancelled
+    sa.Column("state", sa.Text, nullable=False, index=True),  # open, cancelled, registered
     sa.Column("body", sa.JSON, nullable=False),
     sa.Column("received_at", UtcDateTime, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
 )
 
-# What an order can be found by: its accession number, containers and specimens, normalised.
+# What an order can be found by: its accession number, containers and specimens, normalised; and, for a registration,
+# the series and studies that its archive holds or has withdrawn.
 order_keys = sa.Table(
     "order_keys",
     metadata,
     sa.Column("order_id", sa.Text, sa.ForeignKey("orders.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("kind", sa.Text, primary_key=True),  # accession, container, specimen
+    sa.Column("kind", sa.Text, primary_key=True),  # accession, container, specimen; series, study, withdrawn
     sa.Column("value", sa.Text, primary_key=True),
     sa.Index("ix_order_keys_kind_value", "kind", "value"),
 )

@@ -160,7 +160,7 @@ def _pacs(folder: Path, received: Received) -> Iterator[None]:
 def _lis(received: Received) -> Iterator[None]:
     """An MLLP receiver that acknowledges every result."""
 
-    async def take(message: bytes, _peer: str) -> bytes:
+    async def take(message: bytes, _peer: str) -> tuple[bytes, ...]:
         received.results.append(message)
         number = short_control_id(f"ACK{len(received.results)}")
         return accept(message, at=datetime.now(UTC), control_id=number)

@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dicom_io.errors import DicomError, InstanceRejected, PeerError, SlideError
 from hl7.errors import FramingError, NotAcknowledged, ParseError
+from pdf.errors import PdfError
 from pipeline.errors import ImageError, NoCountableRegion, OutOfMemory, TooFewCells, WeightsError
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ TABLE: tuple[tuple[type[BaseException], Answer], ...] = (
     (ParseError, Answer(dimse=0xC000, ack="AE", condition=207, http=422, retry=False)),
     (FramingError, Answer(dimse=0xC000, ack="AR", condition=207, http=400, retry=False)),
     (NotAcknowledged, Answer(dimse=0xA700, ack="AR", condition=207, http=502, retry=True)),
+    (PdfError, Answer(dimse=0x0110, ack="AR", condition=207, http=500, retry=False)),
     (NoCountableRegion, _CONTENT),
     (TooFewCells, _CONTENT),
     (ImageError, _CONTENT),

@@ -6,17 +6,21 @@ and time-outs are work of the worker (`node/linking.py`).
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dicom_io.store import InstanceHeader
-from hl7.acks import accept, refuse
+from hl7 import mllp
+from hl7.acks import Outcome, accept, is_refusal, refuse
+from hl7.adt import parse_patient_message
+from hl7.dpow import Kind
 from hl7.errors import ParseError
 from hl7.messages import Header, read_header
-from hl7.orders import parse_order_message
-from node import audit, order_book
+from hl7.orders import OrderMessage, OrderRequest, parse_order_message
+from node import audit, order_book, patients, registrations
 from node.database import Database, instances, messages, slides
 from node.queues import SETTLE, Work
 from node.settings import Settings
@@ -62,63 +66,94 @@ class Intake:
             audit.record(connection, calling_ae, "instance received", subject=header.sop_instance_uid)
 
     def released(self, series: frozenset[str]) -> None:
-        """An association ended normally: its slides are complete once nothing follows for `intake.quiet_s`."""
+        """An association ended normally: its slides are complete once nothing follows for `intake.quiet_s`.
+
+        A slide whose archive has already said that its image is there is complete at once.
+        """
         now = datetime.now(UTC)
         with self._database.write() as connection:
             for uid in sorted(series):
-                changed = connection.execute(
-                    slides.update().where(slides.c.series_instance_uid == uid).values(released_at=now)
-                )
-                if changed.rowcount:
-                    self._ask_to_settle(connection, uid, now, self._settings.intake.quiet_s)
+                released = slides.update().where(slides.c.series_instance_uid == uid).values(released_at=now)
+                study = connection.execute(released.returning(slides.c.study_instance_uid)).scalar_one_or_none()
+                if study is not None:
+                    announced = registrations.is_announced(connection, uid, study)
+                    delay_s = 0.0 if announced else self._settings.intake.quiet_s
+                    self._ask_to_settle(connection, uid, now, delay_s)
 
-    def message(self, body: bytes, peer: str) -> bytes:
-        """Take one HL7 message; returns the acknowledgement, which says that it is on disk.
+    def message(self, body: bytes, peer: str) -> tuple[bytes, ...]:
+        """Take one HL7 message; returns the acknowledgements, which say that it is on disk.
 
-        A message sent again (same MSH-3, MSH-4 and MSH-10, same content) gets the acknowledgement of the first time;
-        the same identity with other content is refused (AE 205).
+        A message sent again (same MSH-3, MSH-4 and MSH-10, same content) gets the answers of the first time, unless it
+        was refused then: why may have passed, so it is taken anew. The same identity with other content is refused
+        (AE 205). What is said of patients of whom nothing is to be counted is not kept.
         """
         header = read_header(body)
         key = _duplicate_key(header)
         digest = hashlib.sha256(body).hexdigest()
+        now = datetime.now(UTC)
         with self._database.write() as connection:
             earlier = connection.execute(
-                sa.select(messages.c.digest, messages.c.reply).where(messages.c.duplicate_key == key)
+                sa.select(messages.c.id, messages.c.digest, messages.c.reply).where(messages.c.duplicate_key == key)
             ).one_or_none()
-            if earlier is not None and earlier.digest == digest:
-                return bytes(earlier.reply)
+            if earlier is not None and earlier.digest != digest:
+                used = ParseError("MSH-10 was used for another message", code=205, location="MSH^1^10")
+                return (_refuse(body, used),)
+            if earlier is not None and not is_refusal(earlier.reply):
+                return mllp.split(earlier.reply)
+            answers, concerns_us = self._take(connection, header, body)
+            if not concerns_us:
+                return answers
+            values = {"reply": mllp.join(answers), "peer": peer, "at": now}
             if earlier is not None:
-                return _refuse(body, ParseError("MSH-10 was used for another message", code=205, location="MSH^1^10"))
-            reply = self._take(connection, body)
-            connection.execute(
-                messages.insert().values(
-                    direction="in",
-                    duplicate_key=key,
-                    digest=digest,
-                    body=body,
-                    reply=reply,
-                    peer=peer,
-                    control_id=header.control_id,
-                    at=datetime.now(UTC),
-                )
-            )
+                connection.execute(messages.update().where(messages.c.id == earlier.id).values(**values))
+            else:
+                row = {"direction": "in", "duplicate_key": key, "digest": digest, "body": body, **values}
+                connection.execute(messages.insert().values(control_id=header.control_id, **row))
             audit.record(connection, header.sending_application or peer, "message received", subject=header.control_id)
-        return reply
+        return answers
 
-    def _take(self, connection: Connection, body: bytes) -> bytes:
+    def _take(self, connection: Connection, header: Header, body: bytes) -> tuple[tuple[bytes, ...], bool]:
+        """The answers, and whether the message is to be kept."""
+        if header.message_type == "ACK":
+            return (), True  # an answer is not answered (HL7 v2.5.1 2.9.3)
         try:
-            message = parse_order_message(
-                body,
-                self._settings.hl7.fields,
-                processing_ids=(self._settings.hl7.processing_id,),
-                default_character_set=self._settings.hl7.default_character_set,
-            )
+            if header.message_type == "ADT":
+                return self._take_patients(connection, body)
+            return self._take_orders(connection, body), True
         except ParseError as exc:
-            return _refuse(body, exc)
-        outcomes = [
-            order_book.take(connection, request, self._settings.intake, self._work) for request in message.requests
-        ]
-        return accept(message, outcomes, at=datetime.now(UTC), control_id=_control_id())
+            return (_refuse(body, exc),), True
+
+    def _take_patients(self, connection: Connection, body: bytes) -> tuple[tuple[bytes, ...], bool]:
+        hl7 = self._settings.hl7
+        updates = parse_patient_message(
+            body,
+            hl7.fields.patient_authority,
+            processing_ids=(hl7.processing_id,),
+            default_character_set=hl7.default_character_set,
+        )
+        changed = [patients.apply(connection, update, self._work) for update in updates]
+        return self._accept(body), any(changed)
+
+    def _take_orders(self, connection: Connection, body: bytes) -> tuple[bytes, ...]:
+        hl7 = self._settings.hl7
+        message = parse_order_message(
+            body,
+            hl7.fields,
+            processing_ids=(hl7.processing_id,),
+            default_character_set=hl7.default_character_set,
+        )
+        outcomes = [self._carry_out(connection, message.kind, request) for request in message.requests]
+        return self._accept(message, outcomes)
+
+    def _accept(self, message: OrderMessage | bytes, outcomes: Sequence[Outcome] = ()) -> tuple[bytes, ...]:
+        both = self._settings.hl7.application_answer_follows
+        return accept(message, outcomes, at=datetime.now(UTC), control_id=_control_id(), both=both)
+
+    def _carry_out(self, connection: Connection, kind: Kind, request: OrderRequest) -> Outcome:
+        intake, namespace = self._settings.intake, self._settings.hl7.namespace
+        if kind is Kind.ORDER:
+            return order_book.take(connection, request, intake, self._work, namespace=namespace)
+        return registrations.take(connection, request, intake, self._work)
 
     def _ask_to_settle(self, connection: Connection, series: str, now: datetime, delay_s: float) -> None:
         self._work.ask(connection, SETTLE, f"{series}:{now.timestamp():.6f}", series, delay_s=delay_s)

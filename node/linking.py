@@ -12,16 +12,14 @@ from sqlalchemy.engine import Connection, Row
 from dicom_io.completeness import Completeness, assess, volumes_of
 from dicom_io.header import InstanceHeader, parse_header
 from dicom_io.slide import slide_digest
-from node import cases, order_book
+from node import cases, order_book, registrations, review_book
 from node.database import Database, instances, order_keys, orders, slide_keys, slides
 from node.database import cases as case_table
 from node.dispatch import queue_case
-from node.matching import Match, SlideIdentity, match
-from node.matching import slide_keys as keys_of
+from node.matching import Match, SlideIdentity, match, patient_problem
 from node.queues import LINK, SETTLE, WAIT_ORDER, Work
 from node.settings import IntakeSettings
 from node.views import CaseState
-from pipeline.domain import Patient
 
 _UNCOUNTED = (CaseState.WAITING, CaseState.HELD, CaseState.QUEUED)
 _AT_WORK = (CaseState.QUEUED, CaseState.RUNNING, CaseState.DELIVERING)
@@ -38,13 +36,18 @@ class Linking:
         self._work = work
 
     def settle(self, series: str) -> None:
-        """Decide whether a slide is complete (standards: quiet after release, or the longer wait without one)."""
+        """Decide whether a slide is complete.
+
+        It is once its association was released and it was then quiet, or was quiet for longer without; an archive's
+        word that the image is there (IHE LAB-104) takes the place of one of the two.
+        """
         with self._database.read() as connection:
             slide = connection.execute(sa.select(slides).where(slides.c.series_instance_uid == series)).one()
             files = connection.execute(
                 sa.select(instances.c.path, instances.c.sha256).where(instances.c.series_instance_uid == series)
             ).all()
-        if slide.state != "receiving" or not self._is_quiet(slide):
+            announced = registrations.is_announced(connection, series, slide.study_instance_uid)
+        if slide.state != "receiving" or not self._is_quiet(slide, announced=announced):
             return
         headers = [replace(parse_header(Path(file.path)), sha256=file.sha256) for file in files]
         assessed = assess(headers)
@@ -60,25 +63,43 @@ class Linking:
             self._settled(connection, series, headers, assessed)
 
     def link(self, order_id: str) -> None:
-        """Find the slides of an order that came or changed."""
+        """Find the slides of an order that came or changed, or of a registration."""
         with self._database.write() as connection:
             wanted = sa.select(order_keys.c.kind, order_keys.c.value).where(order_keys.c.order_id == order_id)
-            named = connection.execute(
-                sa.select(slide_keys.c.series_instance_uid)
-                .distinct()
-                .where(sa.tuple_(slide_keys.c.kind, slide_keys.c.value).in_(wanted))
-            ).scalars()
-            for series in list(named):
-                own = _case_of_slide(connection, series)
-                if own is None or own.order_id == order_id:
-                    is_open = own is None or CaseState(own.state) in _UNCOUNTED
-                elif own.order_id is None and CaseState(own.state) in _AT_WORK:
-                    self._work.ask(connection, LINK, f"{order_id}:{own.run}:{own.state}", order_id, delay_s=_LATER_S)
-                    continue
+            series = sa.select(slide_keys.c.series_instance_uid).where(
+                sa.tuple_(slide_keys.c.kind, slide_keys.c.value).in_(wanted)
+            )
+            named = connection.execute(sa.select(slides).where(slides.c.series_instance_uid.in_(series))).all()
+            state = connection.execute(sa.select(orders.c.state).where(orders.c.id == order_id)).scalar_one_or_none()
+            for slide in named:
+                if state == registrations.REGISTERED:
+                    self._registered(connection, slide)
                 else:
-                    is_open = own.order_id is None
-                if is_open:
-                    self._match_slide(connection, series)
+                    self._ordered(connection, slide, order_id)
+
+    def _registered(self, connection: Connection, slide: Row[Any]) -> None:
+        """A slide may find its order by what was now registered; one that is counted already does not change."""
+        registrations.index_slide(connection, slide)
+        own = _case_of_slide(connection, slide.series_instance_uid)
+        if own is not None and (own.run > 0 or CaseState(own.state) not in {CaseState.WAITING, CaseState.HELD}):
+            return
+        if own is not None and own.order_id is None:
+            cases.note(connection, own.id, "its slide was registered", **_shown_of(connection, slide, Match()))
+        if own is None or self._find_order(connection, slide).order_id is not None:
+            self._match_slide(connection, slide.series_instance_uid)
+
+    def _ordered(self, connection: Connection, slide: Row[Any], order_id: str) -> None:
+        series = slide.series_instance_uid
+        own = _case_of_slide(connection, series)
+        if own is None or own.order_id == order_id:
+            is_open = own is None or CaseState(own.state) in _UNCOUNTED
+        elif own.order_id is None and CaseState(own.state) in _AT_WORK:
+            self._work.ask(connection, LINK, f"{order_id}:{own.run}:{own.state}", order_id, delay_s=_LATER_S)
+            return
+        else:
+            is_open = own.order_id is None
+        if is_open:
+            self._match_slide(connection, series)
 
     def give_up_order(self, case_id: str) -> None:
         """The order of a slide did not come in time."""
@@ -104,10 +125,13 @@ class Linking:
                 cause = "no slide came for this order: scan and send it, or cancel the order"
                 cases.move(connection, case_id, CaseState.HELD, cause)
 
-    def _is_quiet(self, slide: Row[Any], *, given_up: bool = False) -> bool:
+    def _is_quiet(self, slide: Row[Any], *, announced: bool = False, given_up: bool = False) -> bool:
         now = datetime.now(UTC)
         released = slide.released_at is not None and slide.released_at >= slide.last_instance_at
-        wait_s = self._settings.quiet_s if released and not given_up else self._settings.incomplete_s
+        if given_up or not (released or announced):
+            wait_s = self._settings.incomplete_s
+        else:
+            wait_s = 0.0 if released and announced else self._settings.quiet_s
         return bool(now - slide.last_instance_at >= timedelta(seconds=wait_s))
 
     def _look_again(self, series: str, slide: Row[Any]) -> None:
@@ -139,10 +163,9 @@ class Linking:
                 patient_sex=identity.patient.sex,
             )
         )
-        connection.execute(slide_keys.delete().where(slide_keys.c.series_instance_uid == series))
-        rows = [{"series_instance_uid": series, "kind": k, "value": v} for k, v in sorted(keys_of(identity))]
-        if rows:
-            connection.execute(slide_keys.insert(), rows)
+        registrations.index_slide(
+            connection, connection.execute(sa.select(slides).where(slides.c.series_instance_uid == series)).one()
+        )
         own = _case_of_slide(connection, series)
         if own is not None and own.run > 0:
             self._came_late(connection, own, slide_digest(volumes_of(headers)))
@@ -150,13 +173,17 @@ class Linking:
             self._match_slide(connection, series)
 
     def _came_late(self, connection: Connection, case: Row[Any], digest: str) -> None:
-        """The slide changed after the count began: the run keeps the files it began with."""
+        """The slide changed after the count began: the run keeps the files it began with.
+
+        What an expert has begun to review is counted again only when a person asks for it.
+        """
         if digest == case.slide_digest:
             return
         if case.state == CaseState.QUEUED:
             cases.note(connection, case.id, "another instance of the slide came before the count began")
             return
-        if self._settings.late_instance == "rerun" and case.state != CaseState.FAILED:
+        may_rerun = case.state != CaseState.FAILED and not review_book.has_begun(connection, case.id, case.run)
+        if self._settings.late_instance == "rerun" and may_rerun:
             queue_case(connection, self._work, case.id, "another instance of the slide came: it is counted again")
             return
         cause = "another instance of the slide came after the count began: requeue to count the whole slide"
@@ -169,7 +196,12 @@ class Linking:
         slide = connection.execute(sa.select(slides).where(slides.c.series_instance_uid == series)).one()
         found = self._find_order(connection, slide)
         case = cases.current(connection, self._give_case(connection, slide, found))
-        problem = _incomplete(slide) or found.problem or _scanned_before(connection, case)
+        problem = (
+            _incomplete(slide)
+            or found.problem
+            or registrations.withdrawn(connection, series)
+            or _scanned_before(connection, case)
+        )
         if problem:
             cases.move(connection, case.id, CaseState.HELD, problem)
         elif case.order_id is not None:
@@ -187,19 +219,11 @@ class Linking:
             sa.select(orders.c.id, orders.c.body).where(orders.c.state == "open", orders.c.id.in_(named))
         ).all()
         candidates = [(row.id, cases.ORDER.validate_python(row.body)) for row in rows]
-        identity = SlideIdentity(
-            accession_number=slide.accession_number,
-            container_identifier=slide.container_identifier,
-            specimen_identifier=slide.specimen_identifier,
-            patient=Patient(
-                patient_id=slide.patient_id,
-                issuer=slide.patient_issuer,
-                name=slide.patient_name,
-                birth_date=slide.patient_birth_date,
-                sex=slide.patient_sex,
-            ),
-        )
-        return match(identity, candidates, self._settings.match_by, check_container=self._settings.check_container)
+        identity, registered = registrations.known(connection, slide)
+        doubt = patient_problem(registered.patient, identity.patient, "registration") if registered else ""
+        check = self._settings.check_container
+        found = match(identity, candidates, self._settings.match_by, check_container=check)
+        return replace(found, problem=doubt or found.problem)
 
     def _give_case(self, connection: Connection, slide: Row[Any], found: Match) -> str:
         """The case that is this slide's: its own, the order's that has no slide yet, or a new one."""
@@ -218,10 +242,12 @@ class Linking:
         if own is None and empty is None:
             columns = {"series_instance_uid": series, "order_id": found.order_id, **shown}
             return cases.create(connection, CaseState.WAITING, "the slide is here", **columns)
-        if own is None:
-            assert empty is not None
+        if empty is not None and (own is None or (own.order_id is None and own.run == 0)):
+            if own is not None:  # the order's case goes on: the LIS knows its number
+                cases.move(connection, own.id, CaseState.CANCELLED, f"joined with case {empty.id}, which has the order")
             cases.note(connection, empty.id, "the slide is here", series_instance_uid=series, **shown)
             return str(empty.id)
+        assert own is not None
         if empty is not None and own.order_id is None:
             cases.move(connection, empty.id, CaseState.CANCELLED, f"joined with case {own.id}, which has the slide")
         if found.order_id is not None and own.order_id is None:
@@ -268,13 +294,14 @@ def _identity(header: InstanceHeader) -> SlideIdentity:
 
 
 def _shown_of(connection: Connection, slide: Row[Any], found: Match) -> dict[str, str]:
-    """The columns of a case that its order decides, or without one its slide."""
+    """The columns of a case that its order decides, or without one its slide and its slide's registration."""
     order = order_book.read_order(connection, found.order_id)
     if order is not None:
         return order_book.shown_of(order) | {"container_identifier": slide.container_identifier}
+    identity, _ = registrations.known(connection, slide)
     return {
-        "accession_number": slide.accession_number,
-        "container_identifier": slide.container_identifier,
-        "patient_id": slide.patient_id,
-        "patient_name": slide.patient_name,
+        "accession_number": identity.accession_number,
+        "container_identifier": identity.container_identifier,
+        "patient_id": identity.patient.patient_id,
+        "patient_name": identity.patient.name,
     }

@@ -51,6 +51,8 @@ def configure(level: str) -> None:
         "hl7apy",
         "matplotlib",
         "PIL",
+        "fpdf",
+        "fontTools",
         "highdicom",
     ):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

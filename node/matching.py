@@ -6,7 +6,7 @@ patient must agree. What is compared is trimmed and case-folded; a message names
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline.domain import Order, Patient
@@ -59,6 +59,17 @@ def slide_keys(slide: SlideIdentity) -> frozenset[tuple[Key, str]]:
     return frozenset((key, normalise(value)) for key, values in named.items() for value in values if value.strip())
 
 
+def completed(slide: SlideIdentity, registered: Order | None) -> SlideIdentity:
+    """The slide, with what its registration knows where the slide itself is silent: scanners read the barcode alone."""
+    if registered is None:
+        return slide
+    return replace(
+        slide,
+        accession_number=slide.accession_number.strip() or registered.accession_number,
+        patient=slide.patient if slide.patient.patient_id.strip() else registered.patient,
+    )
+
+
 def match(
     slide: SlideIdentity,
     candidates: Sequence[tuple[str, Order]],
@@ -108,15 +119,15 @@ def container_problem(order: Order, slide: SlideIdentity) -> str:
     return ""
 
 
-def patient_problem(ordered: Patient, scanned: Patient) -> str:
-    """Why the patient of the order is not surely that of the slide; empty when they agree."""
+def patient_problem(ordered: Patient, scanned: Patient, by: str = "order") -> str:
+    """Why the patient of the order, or registration, is not surely that of the slide; empty when they agree."""
     if not scanned.patient_id.strip():
-        return "PatientID (0010,0020) of the slide is empty, so the patient cannot be compared with the order"
+        return f"PatientID (0010,0020) of the slide is empty, so the patient cannot be compared with the {by}"
     if not ordered.patient_id.strip():
-        return "PID-3 of the order is empty, so the patient cannot be compared with the slide"
+        return f"PID-3 of the {by} is empty, so the patient cannot be compared with the slide"
     differing = [name for name, differs in _differences(ordered, scanned).items() if differs]
     if differing:
-        return f"the patient of the order and of the slide differ in {', '.join(differing)}"
+        return f"the patient of the {by} and of the slide differ in {', '.join(differing)}"
     return ""
 
 

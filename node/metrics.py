@@ -13,14 +13,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from node.database import Database, cases, deliveries, instances, messages
+from node.database import Database, cases, cell_changes, deliveries, instances, messages, signatures
 from node.views import CaseState, Check
 
 _LOW_DISK_BYTES = 2 << 30
 
 
 class NodeCollector(Collector):
-    """Cases, deliveries, instances and messages by state, and how long the oldest case waits."""
+    """Cases, deliveries, instances, messages and reviews by state, and how long the oldest case waits."""
 
     def __init__(self, database: Database, worker_ready: Callable[[], bool]) -> None:
         self._database = database
@@ -40,6 +40,13 @@ class NodeCollector(Collector):
             exchanged = connection.execute(
                 sa.select(messages.c.direction, sa.func.count()).group_by(messages.c.direction)
             ).all()
+            signed = connection.execute(
+                sa.select(signatures.c.status, sa.func.count()).group_by(signatures.c.status)
+            ).all()
+            changed = connection.execute(sa.select(sa.func.count()).select_from(cell_changes)).scalar_one()
+            urgent = connection.execute(
+                sa.select(sa.func.count()).select_from(cases).where(cases.c.urgent.is_(True))
+            ).scalar_one()
             oldest = connection.execute(
                 sa.select(sa.func.min(cases.c.created_at)).where(
                     cases.c.state.in_([CaseState.QUEUED, CaseState.RUNNING])
@@ -58,6 +65,12 @@ class NodeCollector(Collector):
         for direction, number in exchanged:
             family.add_metric([direction], number)
         yield family
+        family = GaugeMetricFamily("marrow_signatures", "Results signed: F first, C again.", labels=["status"])
+        for status, number in signed:
+            family.add_metric([status], number)
+        yield family
+        yield GaugeMetricFamily("marrow_cell_changes", "Classes that experts chose or took back.", value=changed)
+        yield GaugeMetricFamily("marrow_urgent_cases", "Cases above the blast threshold, not signed.", value=urgent)
         age_s = 0.0 if oldest is None else (datetime.now(UTC) - oldest).total_seconds()
         yield GaugeMetricFamily("marrow_oldest_case_seconds", "Age of the oldest case not yet counted.", value=age_s)
         yield GaugeMetricFamily("marrow_worker_ready", "1 when a worker is up.", value=float(self._worker_ready()))

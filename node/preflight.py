@@ -16,6 +16,7 @@ from node.errors import SettingsError
 from node.inference import bundle_folder
 from node.settings import LisSettings, PacsSettings, Settings
 from node.views import Check
+from pdf.sheet import check_font
 from pipeline.bundle import bundle_info, device_name, verify_bundle
 
 _ENOUGH_BYTES = 20 << 30
@@ -32,6 +33,8 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "home", lambda: _home(settings)
     yield "database", lambda: _database(settings)
     yield "bundle", lambda: _bundle(settings)
+    if settings.report.font:
+        yield "report font", lambda: _font(settings.report.font)
     yield "device", lambda: device_name(settings.bundle.device)
     for name, host, port in (
         ("dicom port", settings.dicom.host, settings.dicom.port),
@@ -74,6 +77,11 @@ def _bundle(settings: Settings) -> str:
     verify_bundle(folder)
     info = bundle_info(folder)
     return f"{info.name} {info.version}, {len(info.classes)} classes"
+
+
+def _font(font: str) -> str:
+    check_font(font)
+    return font
 
 
 def _port(host: str, port: int) -> str:

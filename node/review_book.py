@@ -58,8 +58,10 @@ def read_versions(connection: Connection, versions: Sequence[int]) -> tuple[Chan
     return tuple(_change(row) for row in connection.execute(wanted.order_by(cell_changes.c.id)))
 
 
-def keep_changes(connection: Connection, case_id: str, run: int, changes: Sequence[Change]) -> tuple[Change, ...]:
-    """Add changes to the book; returns them with their versions."""
+def keep_changes(
+    connection: Connection, case_id: str, run: int, changes: Sequence[Change], *, after: int
+) -> tuple[Change, ...]:
+    """Add changes to the book of a run whose newest is `after`; returns them with their versions."""
     rows = [
         {
             "case_id": case_id,
@@ -74,8 +76,8 @@ def keep_changes(connection: Connection, case_id: str, run: int, changes: Sequen
         }
         for change in changes
     ]
-    kept = connection.execute(cell_changes.insert().returning(cell_changes, sort_by_parameter_order=True), rows)
-    return tuple(_change(row) for row in kept)
+    connection.execute(cell_changes.insert(), rows)
+    return read_changes(connection, case_id, run, after=after)
 
 
 def keep_signature(connection: Connection, signature: Signature) -> None:

@@ -128,7 +128,7 @@ class Reviewing:
                 raise ReviewConflict("somebody else has changed cells meanwhile", theirs)
             now = datetime.now(UTC)
             drafted = review.draft(latest.table, marks, wanted, person.name, now)
-            kept = review_book.keep_changes(connection, case_id, run, drafted)
+            kept = review_book.keep_changes(connection, case_id, run, drafted, after=marks.version)
             count = review.recount(latest.table, review.mark(latest.table, marks, kept), self._settings.analysis)
             texts, urgent = for_worklist(alerts(count, self._settings))
             connection.execute(

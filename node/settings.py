@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -86,6 +86,7 @@ class Hl7Settings(Section):
     stall_timeout_s: Seconds = 30
     processing_id: Literal["P", "T", "D"] = "P"
     default_character_set: str = ""
+    application_answer_follows: bool = True
     sending_application: str = "MARROWNODE"
     sending_facility: str = "LAB"
     receiving_application: str = "LIS"
@@ -95,6 +96,7 @@ class Hl7Settings(Section):
     namespace: str = "MARROWNODE"
     fields: FieldOrder = FieldOrder()
     ranges: dict[str, tuple[float, float]] = {}
+    pdf_in_oru: bool = False
 
 
 class WebSettings(Section):
@@ -158,6 +160,23 @@ class ReviewSettings(Section):
     organization: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\\\x00-\x1f]+$")] = "Laboratory"
 
 
+class ReportSettings(Section):
+    """The printed report (PDF)."""
+
+    paper: Literal["A4", "Letter"] = "A4"
+    laboratory: str = ""
+    font: str = ""
+
+    @field_validator("font")
+    @classmethod
+    def _is_file(cls, font: str) -> str:
+        path = str(Path(font).expanduser()) if font else ""
+        if path and not Path(path).is_file():
+            msg = f"{font} is no file; name a TrueType or OpenType font, or leave it empty"
+            raise ValueError(msg)
+        return path
+
+
 class RetrySettings(Section):
     """How often, and after how long, a thing that failed is tried again.
 
@@ -175,7 +194,10 @@ class RetrySettings(Section):
 
 
 class PacsSettings(Section):
-    """A destination of SEG, ANN and SR: by C-STORE (`ae_title`, `host`, `port`) or by STOW-RS (`url`)."""
+    """A destination of SEG, ANN and SR: by C-STORE (`ae_title`, `host`, `port`) or by STOW-RS (`url`).
+
+    `PDFDCM`, the printed report as Encapsulated PDF, is made when a destination lists it.
+    """
 
     name: Name
     ae_title: AeTitle | None = None
@@ -183,7 +205,7 @@ class PacsSettings(Section):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     calling_ae: AeTitle | None = None
     url: str | None = None
-    kinds: tuple[Literal["SEG", "SEGROI", "ANN", "SR", "SR3D"], ...] = ("SEG", "SEGROI", "ANN", "SR", "SR3D")
+    kinds: tuple[Literal["SEG", "SEGROI", "ANN", "SR", "SR3D", "PDFDCM"], ...] = ("SEG", "SEGROI", "ANN", "SR", "SR3D")
 
     @model_validator(mode="after")
     def _one_way(self) -> "PacsSettings":
@@ -225,6 +247,7 @@ class Settings(BaseSettings):
     bundle: BundleSettings = BundleSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     review: ReviewSettings = ReviewSettings()
+    report: ReportSettings = ReportSettings()
     retry: RetrySettings = RetrySettings()
     log: LogSettings = LogSettings()
     pacs: tuple[PacsSettings, ...] = ()

@@ -95,7 +95,7 @@ class CaseFile:
     """One downloadable object of a case. `name` is unique within the case."""
 
     name: str  # file name, e.g. result.json, overview.png, seg.dcm, ann.dcm, sr.dcm, oru.hl7, cells.geojson
-    kind: str  # RESULT, OVERVIEW, SEG, ANN, SR, SR3D, ORU, GEOJSON, PDF
+    kind: str  # RESULT, OVERVIEW, SEG, ANN, SR, SR3D, PDFDCM, ORU, GEOJSON, PDF
     path: Path
     media_type: str
     revision: int

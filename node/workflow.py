@@ -97,7 +97,12 @@ class Workflows(DBOSConfiguredInstance):
 
 def _cause(error: Exception) -> str:
     """Why a run failed, for a person. The text of an unforeseen error may name a patient, so only its kind is shown."""
-    expected = isinstance(error, NodeError) or type(error).__module__.split(".")[0] in {"dicom_io", "hl7", "pipeline"}
+    expected = isinstance(error, NodeError) or type(error).__module__.split(".")[0] in {
+        "dicom_io",
+        "hl7",
+        "pdf",
+        "pipeline",
+    }
     if expected:
         return str(error)
     inner = getattr(error, "errors", None)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.domain import Box, RgbImage, Slide
+from pipeline.domain import Box, Cell, RgbImage, Slide
 
 _WHITE = 255
 
@@ -48,6 +48,19 @@ def crop_sheet(
         top, left = place // columns * side, place % columns * side
         sheet[top : top + side, left : left + side] = crop(slide, centres[place], field_um, side)
     return sheet
+
+
+def class_strips(
+    slide: Slide, cells: Sequence[Cell], classes: Sequence[str], field_um: float, side: int, most: int
+) -> dict[str, RgbImage]:
+    """Of each class that has cells, its `most` most probable ones side by side, (side, n * side, 3)."""
+    strips = {}
+    for name in classes:
+        own = sorted((cell for cell in cells if cell.class_name == name), key=lambda cell: (-cell.probability, cell.id))
+        if shown := own[:most]:
+            centres = [((cell.box.x0 + cell.box.x1) / 2, (cell.box.y0 + cell.box.y1) / 2) for cell in shown]
+            strips[name] = crop_sheet(slide, centres, field_um, side, len(shown))
+    return strips
 
 
 def _neighbourhood(centre: tuple[float, float]) -> tuple[int, int]:

@@ -34,7 +34,7 @@ from node.queues import Work
 from node.reviewing import Reviewing
 from node.run_book import RunRecord, keep_run
 from node.sessions import Sessions
-from node.settings import ReviewSettings, Settings, WebSettings
+from node.settings import Settings, WebSettings
 from node.sign_in import SignIn
 from node.views import CaseState, Check
 from node.web.classes import class_views
@@ -78,8 +78,7 @@ class Site:
         """What a web side over this site works on."""
         passwords, cells = Passwords(), CellBook(self.database, self.folder)
         settings = changes.get("settings", WebSettings())
-        review = changes.pop("review", ReviewSettings())
-        site = Settings(home=self.home, review=review)
+        site = changes.pop("site", Settings(home=self.home))
         values: dict[str, Any] = {
             "database": self.database,
             "work": self.work,
@@ -151,10 +150,12 @@ def store_case(
     report: Report | None = None,
     slide_paths: Sequence[Path] = (),
     picture: Image.Image | None = None,
+    run: int = 0,
     **values: Any,
 ) -> str:
     """A case that went the usual way to `state`; with a report it has a result, files and a delivery."""
     columns = {
+        "run": run,
         "accession_number": "S26-00017",
         "container_identifier": "S26-00017-A-1",
         "patient_id": "TEST-4711",
@@ -169,7 +170,7 @@ def store_case(
         if state not in {CaseState.ORDERED, *_WAY}:
             cases.move(connection, case_id, state, cause, actor="worker")
     if report is not None:
-        _store_report(site, case_id, report, slide_paths, picture)
+        _store_report(site, case_id, report, run, slide_paths, picture)
     return case_id
 
 
@@ -239,7 +240,12 @@ _SHARES = np.array((4, 8, 17, 22, 31, 40, 6, 1, 2, 1, 4, 25, 30, 9, 20, 27, 2, 3
 
 
 def _store_report(
-    site: Site, case_id: str, report: Report, slide_paths: Sequence[Path] = (), picture: Image.Image | None = None
+    site: Site,
+    case_id: str,
+    report: Report,
+    run: int,
+    slide_paths: Sequence[Path] = (),
+    picture: Image.Image | None = None,
 ) -> None:
     report = replace(report, case_id=case_id)
     folder = site.folder / case_id / "revision-0"
@@ -249,11 +255,12 @@ def _store_report(
     (folder / "oru.hl7").write_bytes(encode_oru(report, load_codes(), ResultsConfig()))
     if report.analysis is not None:
         (picture or _overview(report)).save(folder / "overview.png")
-        save_analysis(report.analysis, analysis_file(site.folder, case_id, 0))
+        save_analysis(report.analysis, analysis_file(site.folder, case_id, run))
     rows = [
         {
             "kind": written.kind,
             "path": written.path,
+            "sop_class_uid": written.sop_class_uid,
             "sop_instance_uid": written.sop_instance_uid,
             "series_instance_uid": written.series_instance_uid,
         }
@@ -264,7 +271,7 @@ def _store_report(
     with site.database.write() as connection:
         _store_parts(connection, case_id, report, exists=bool(slide_paths))
         if report.analysis is not None:
-            keep_run(connection, _record_of(report, tuple(slide_paths)))
+            keep_run(connection, _record_of(report, run, tuple(slide_paths)))
         for row in rows:
             common = {"case_id": case_id, "revision": 0, "name": row["path"].name, "sha256": ""}
             media_type = _MEDIA.get(row["kind"], "application/dicom")
@@ -272,10 +279,10 @@ def _store_report(
             connection.execute(objects.insert().values(**values))
 
 
-def _record_of(report: Report, files: tuple[Path, ...]) -> RunRecord:
+def _record_of(report: Report, run: int, files: tuple[Path, ...]) -> RunRecord:
     return RunRecord(
         case_id=report.case_id,
-        run=0,
+        run=run,
         revision=report.revision,
         files=files,
         slide=report.slide,

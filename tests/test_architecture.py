@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGES = ("node", "dicom_io", "hl7", "pipeline")
+PACKAGES = ("node", "dicom_io", "hl7", "pdf", "pipeline")
 
 
 def test_import_contracts_are_kept() -> None:

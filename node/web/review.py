@@ -1,14 +1,20 @@
 """The review over HTTP: what stands, changes of cells, one cell in detail, the signature, the agreement."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from tempfile import SpooledTemporaryFile
+from typing import IO, Annotated
+from zipfile import ZipFile
 
 import numpy as np
 from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from node import audit
 from node.agreement import agreement
 from node.errors import ReviewConflict
 from node.review import Wanted
+from node.training_data import training_files
 from node.web.identity import Reviewer
 from node.web.problems import RequestError
 from node.web.review_answers import (
@@ -25,6 +31,7 @@ from node.web.sources import Sources
 
 reviews = APIRouter(prefix="/api", tags=["review"])
 _MOST_CHANGES = 10_000
+_PACKED_IN_MEMORY = 16 * 1024 * 1024
 Version = Annotated[int, Field(ge=0, le=2**62)]
 
 
@@ -54,7 +61,7 @@ class WantedSignature(BaseModel):
 
     run: Annotated[int, Field(ge=0, le=2**31 - 1)]
     version: Version
-    reason: Annotated[str, Field(max_length=500)] = ""
+    reason: Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x08\x0b-\x1f]*$")] = ""
 
 
 @reviews.get("/cases/{case_id}/review")
@@ -104,6 +111,31 @@ def sign(case_id: str, wanted: WantedSignature, person: Reviewer, sources: Sourc
     """Sign the review; the worker then makes and sends the signed result, first as final, later as corrected."""
     sources.reviewing.sign(case_id, wanted.run, wanted.version, person, wanted.reason.strip())
     return review_answer(sources.reviewing.open(case_id))
+
+
+@reviews.get("/cases/{case_id}/training-data", response_class=StreamingResponse)
+def training_data(case_id: str, person: Reviewer, sources: Sources) -> StreamingResponse:
+    """The cells of the case that experts chose a class for, as a zip of what `marrow-node review export` writes."""
+    packed = SpooledTemporaryFile(_PACKED_IN_MEMORY)  # noqa: SIM115 - `_pieces` closes it
+    count = 0
+    with ZipFile(packed, "w") as archive:
+        for name, content in training_files(sources.database, sources.cells, case_id=case_id):
+            archive.writestr(name, content)
+            count += 1
+    if not count:
+        packed.close()
+        raise RequestError(404, "nobody has chosen a class in this case", remedy="review some of its cells")
+    with sources.database.write() as connection:
+        audit.record(connection, person.name, "training data exported", subject=case_id)
+    packed.seek(0)
+    headers = {"Content-Disposition": f'attachment; filename="{case_id}-cells.zip"'}
+    return StreamingResponse(_pieces(packed), headers=headers, media_type="application/zip")
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(1 << 16):
+            yield piece
 
 
 @reviews.get("/agreement")

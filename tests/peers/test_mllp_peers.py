@@ -72,7 +72,7 @@ async def take_order(message, _peer):
     try:
         order = parse_order_message(message)
     except ParseError as error:
-        return refuse(message, error, at=at, control_id="ACK")
+        return (refuse(message, error, at=at, control_id="ACK"),)
     outcomes = [Outcome(granted=True, order_status="SC") for _ in order.requests]
     return accept(order, outcomes, at=at, control_id="ACK")
 

@@ -1,10 +1,6 @@
 """Result objects as other people's software sees them: dciodvfy, dcmqi, dcmtk, highdicom, wsidicom."""
 
 import json
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import highdicom as hd
@@ -13,6 +9,8 @@ import pytest
 from wsidicom.graphical_annotations import AnnotationInstance
 
 from dicom_io.results import ResultObject, write_results
+from pdf.config import PdfConfig
+from pdf.report import encode_pdf
 from pipeline.domain import Report, ResultStatus
 from tests.builders import (
     build_analysis,
@@ -23,22 +21,11 @@ from tests.builders import (
     build_report,
     build_slide_info,
 )
+from tests.peers.validators import findings, run
 from tests.slides import write_slide
 
 CODES = build_codes()
 
-# What dciodvfy (dicom3tools 20220618) says of our objects and is not acted upon. Nothing else may be said.
-ALLOWED_FINDINGS = (
-    # the node's own coding scheme: a checker cannot know it, CodingSchemeIdentificationSequence says what it is
-    r"Warning - Unrecognized defined term <99BMA> for value 1 of attribute <Coding Scheme Designator>",
-    # false: the attribute is not in the object; the checker tests the condition even where it is absent
-    r"Error - Only valid for AnnotationCoordinateType of 3D - attribute <CommonZCoordinateValue> = <>",
-    # the Specimen module (and the code of the container type in it) came to the ANN IOD after this checker
-    r"Warning - Attribute is not present in standard DICOM IOD - \(0x0040,0x05(12|13|18|51|54|60|62)\) .*",
-    r"Warning - Attribute is not present in standard DICOM IOD - \(0x0040,0x0610\) .*",
-    r"Warning - Attribute is not present in standard DICOM IOD - \(0x0008,0x010[024]\) .*",
-    r"Warning - Dicom dataset contains attributes not present .* - this is a Standard Extended SOP Class",
-)
 REPORTS = {
     "preliminary": build_report(),
     "synthetic": build_report(slide=build_slide_info(synthetic=True), order=None),
@@ -58,7 +45,10 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[ResultO
     for name, report in REPORTS.items():
         before = made["preliminary"] if report.revision else ()
         folder = tmp_path_factory.mktemp(name.replace(" ", "_"))
-        made[name] = write_results(report, slide, CODES, folder, predecessors=before, organization="Laboratory")
+        pdf = encode_pdf(report, CODES, PdfConfig())
+        made[name] = write_results(
+            report, slide, CODES, folder, predecessors=before, organization="Laboratory", pdf=pdf
+        )
     return made
 
 
@@ -70,22 +60,6 @@ def preliminary(objects: dict[str, tuple[ResultObject, ...]]) -> dict[str, Path]
 @pytest.fixture
 def analysed() -> Report:
     return REPORTS["preliminary"]
-
-
-def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a peer; one that is missing fails the test."""
-    beside = Path(sys.executable).with_name(program)
-    found = str(beside) if beside.is_file() else shutil.which(program)
-    assert found, f"{program} is not installed; see `make packages`"
-    return subprocess.run(
-        [found, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120, errors="replace"
-    )
-
-
-def findings(path: Path) -> list[str]:
-    """What dciodvfy reports beyond the allowed."""
-    lines = [line for line in run("dciodvfy", path).stderr.splitlines() if re.match(r"(Error|Warning)\b", line)]
-    return [line for line in lines if not any(re.fullmatch(allowed, line) for allowed in ALLOWED_FINDINGS)]
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -103,10 +77,11 @@ def test_dciodvfy_recognises_the_classes(preliminary: dict[str, Path]) -> None:
         "ANN": "MicroscopyBulkSimpleAnnotations",
         "SR": "ComprehensiveSR",
         "SR3D": "Comprehensive3DSR",
+        "PDFDCM": "EncapsulatedPDF",
     }
 
 
-@pytest.mark.parametrize("kind", ["SEG", "SEGROI", "ANN", "SR", "SR3D"])
+@pytest.mark.parametrize("kind", ["SEG", "SEGROI", "ANN", "SR", "SR3D", "PDFDCM"])
 def test_dcmtk_reads_every_object(kind: str, preliminary: dict[str, Path]) -> None:
     dump = run("dcmdump", preliminary[kind])
     assert dump.returncode == 0
@@ -122,6 +97,16 @@ def test_dsrdump_accepts_the_documents(kind: str, objects: dict[str, tuple[Resul
                 assert dump.returncode == 0, dump.stderr
                 assert not [line for line in dump.stderr.splitlines() if line.startswith(("E:", "F:"))]
                 assert "Imaging Measurement Report" in dump.stdout
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_dcm2pdf_takes_the_same_document_out(
+    name: str, objects: dict[str, tuple[ResultObject, ...]], tmp_path: Path
+) -> None:
+    (document,) = [item.path for item in objects[name] if item.kind == "PDFDCM"]
+    result = run("dcm2pdf", document, tmp_path / "out.pdf")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out.pdf").read_bytes() == encode_pdf(REPORTS[name], CODES, PdfConfig())
 
 
 def test_dsrdump_shows_status_reviewer_and_predecessor(objects: dict[str, tuple[ResultObject, ...]]) -> None:
@@ -177,5 +162,5 @@ def test_objects_of_a_real_slide_are_legal(shared: Path, tmp_path: Path) -> None
     """Its writer left out the frame of reference and laid the tiles out sparsely."""
     paths = sorted((shared / "slides" / "marrow-fields").glob("*.dcm"))
     slide = build_slide_info(size=(10240, 5715))
-    for item in write_results(build_report(slide=slide), paths, CODES, tmp_path):
+    for item in write_results(build_report(slide=slide), paths, CODES, tmp_path, pdf=b"%PDF-1.7 of a real slide"):
         assert not findings(item.path), item.kind

@@ -52,7 +52,7 @@ class Lis:
             asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result()
             self._server = None
 
-    async def _take(self, message: bytes, _peer: str) -> bytes:
+    async def _take(self, message: bytes, _peer: str) -> tuple[bytes, ...]:
         parse_message(message.decode(), validation_level=VALIDATION_LEVEL.STRICT)
         self.received.append(message)
         return accept(message, at=datetime.now(UTC), control_id=short_control_id(f"A{len(self.received)}"))

@@ -1,13 +1,15 @@
 """The worker, and the whole node, are killed (SIGKILL) at each step in turn: afterwards everything is there once."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
-from node.database import cases, deliveries, slides
+from node.database import cases, deliveries, objects, slides
 from node.views import CaseState
 from tests.system.processes import wait_until
+from tests.system.reviewer import Reviewer
 from tests.system.scans import Scan
 from tests.system.site import OBJECTS, Site
 
@@ -83,6 +85,39 @@ MOMENTS: dict[str, Moment] = {
 }
 
 
+SignedMoment = Callable[[sa.Connection, str, int], bool]
+
+
+def _signed(connection: sa.Connection, case_id: str, revision: int) -> bool:
+    return connection.execute(sa.select(cases.c.revision).where(cases.c.id == case_id)).scalar() == revision
+
+
+def _made(connection: sa.Connection, case_id: str, revision: int) -> bool:
+    made = sa.select(objects.c.kind).where(objects.c.case_id == case_id, objects.c.revision == revision)
+    return connection.execute(made).first() is not None
+
+
+def _step_done(connection: sa.Connection, case_id: str, revision: int, step: str) -> bool:
+    done = sa.text("SELECT 1 FROM operation_outputs WHERE workflow_uuid LIKE :key AND function_name = :step")
+    return connection.execute(done, {"key": f"sign:{case_id}:{revision}:%", "step": step}).first() is not None
+
+
+def _sent(connection: sa.Connection, case_id: str, revision: int) -> bool:
+    sent = sa.select(deliveries.c.id).where(
+        deliveries.c.case_id == case_id, deliveries.c.revision == revision, deliveries.c.state == "sent"
+    )
+    return connection.execute(sent).first() is not None
+
+
+SIGNED_MOMENTS: dict[str, SignedMoment] = {
+    "signed": _signed,
+    "made": _made,
+    "encoded": partial(_step_done, step="encode"),
+    "delivering": partial(_step_done, step="deliver"),
+    "half delivered": _sent,
+}
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("victim", ["worker", "node"])
 def test_killed(site: Site, scan: Callable[[str], Scan], victim: str, moment: str) -> None:
@@ -96,11 +131,7 @@ def test_killed(site: Site, scan: Callable[[str], Scan], victim: str, moment: st
             return MOMENTS[moment](connection, accession)
 
     wait_until(reached, f"{accession} is {moment}", 120, every_s=0.002)
-    if victim == "worker":
-        site.node.kill_worker()
-    else:
-        site.node.kill()
-        site.node.start()
+    _kill(site, victim)
 
     view = site.ended(accession)
     assert view.row.state is CaseState.REPORTED, view.events
@@ -110,6 +141,50 @@ def test_killed(site: Site, scan: Callable[[str], Scan], victim: str, moment: st
     made = {file.sop_instance_uid for file in view.files if file.sop_instance_uid}
     assert {tags["SOPInstanceUID"] for tags in archived} == made
     assert len(set(site.reported(accession))) == 1, "every repetition is the same message with the same control id"
+
+
+@pytest.fixture(scope="module")
+def counted(site: Site, scan: Callable[[str], Scan]) -> str:
+    """A reported case, which is signed anew for each moment."""
+    site.order(scan("K-signed"))
+    site.send(scan("K-signed"))
+    view = site.ended("K-signed")
+    assert view.row.state is CaseState.REPORTED, view.events
+    return view.row.case_id
+
+
+@pytest.mark.parametrize("moment", SIGNED_MOMENTS)
+@pytest.mark.parametrize("victim", ["worker", "node"])
+def test_killed_while_a_signature_is_carried_out(site: Site, counted: str, victim: str, moment: str) -> None:
+    reviewer = Reviewer(site.node, counted)
+    before = reviewer.read()
+    revision = before["revision"] + 1
+    reviewer.give(reviewer.read("cells")["id"][0], ["basophil", "eosinophil"][revision % 2])
+    assert reviewer.sign("all cells are clear").status_code == 202
+
+    def reached() -> bool:
+        with site.node.database.read() as connection:
+            return SIGNED_MOMENTS[moment](connection, counted, revision)
+
+    wait_until(reached, f"revision {revision} is {moment}", 120, every_s=0.002)
+    _kill(site, victim)
+
+    view = site.node.wait_for_state("K-signed", CaseState.REPORTED, timeout_s=180)
+    assert (view.revision, view.status) == (revision, "F" if revision == 1 else "C")
+    archived = site.archived("K-signed")
+    assert sorted(tags["Modality"] for tags in archived) == sorted(OBJECTS * (revision + 1))
+    made = {file.sop_instance_uid for file in view.files if file.sop_instance_uid}
+    assert {file.revision for file in view.files} == {revision}
+    assert made < {tags["SOPInstanceUID"] for tags in archived}
+    assert len(set(site.reported("K-signed"))) == revision + 1, "one message each, however often it was sent"
+
+
+def _kill(site: Site, victim: str) -> None:
+    if victim == "worker":
+        site.node.kill_worker()
+    else:
+        site.node.kill()
+        site.node.start()
 
 
 def test_slide_that_kills_the_worker_again_and_again_is_failed(site: Site, scan: Callable[[str], Scan]) -> None:

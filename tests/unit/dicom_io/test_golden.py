@@ -22,16 +22,17 @@ FEW = build_analysis(cells=build_cells({"myeloblast": 1, "early erythroblast": 2
 SIGNED = build_report(analysis=FEW, status=ResultStatus.FINAL, reviewer="Rev^Ina", revision=1)
 CASES = [
     ("preliminary", build_report(analysis=FEW), {"SEG", "SEGROI", "ANN", "SR", "SR3D"}),
-    ("final", SIGNED, {"SR3D"}),
+    ("final", SIGNED, {"SR3D", "PDFDCM"}),
     ("no_result", build_no_result(), {"SR"}),
 ]
+PDF = b"%PDF-1.7 of an odd number of bytes"
 OF_THE_BUILD = ("ContributingEquipmentSequence", "SoftwareVersions")  # versions of this package and of highdicom
 
 
 @pytest.mark.parametrize(("name", "report", "kinds"), CASES)
 def test_objects_are_the_golden_ones(name: str, report: Report, kinds: set[str], tmp_path: Path) -> None:
     slide = write_slide(tmp_path)
-    for item in write_results(report, slide, build_codes(), tmp_path, organization="Laboratory"):
+    for item in write_results(report, slide, build_codes(), tmp_path, organization="Laboratory", pdf=PDF):
         if item.kind not in kinds:
             continue
         path = GOLDEN / f"{name}_{item.kind.lower()}.txt"

@@ -6,7 +6,7 @@ import pytest
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.parser import parse_message
 
-from hl7.acks import Outcome, accept, application_answer, read_ack, refuse, short_control_id
+from hl7.acks import Outcome, accept, is_refusal, read_ack, refuse, short_control_id
 from hl7.errors import NotAcknowledged, ParseError
 from hl7.messages import read_message
 from hl7.orders import parse_order_message
@@ -17,8 +17,14 @@ GRANTED = Outcome(granted=True, order_status="SC", filler_order_number=EntityId(
 UNKNOWN = Outcome(granted=False, reason="no such order: send its placer order number")
 
 
+def answers(data, *outcomes, **options):
+    return accept(parse_order_message(data), outcomes, at=AT, control_id="ACK1", **options)
+
+
 def answered(data, *outcomes, **options):
-    return lines(accept(parse_order_message(data), outcomes, at=AT, control_id="ACK1", **options))
+    """The lines of the only answer."""
+    (answer,) = answers(data, *outcomes, **options)
+    return lines(answer)
 
 
 def lines(answer):
@@ -42,11 +48,11 @@ def test_an_oml_is_answered_with_its_orders(message):
         "|no such order: send its placer order number",
         "PID|1||TEST-4711^^^HOSP^MR||DOE^JANE",
         "ORC|OK|PL-1001^LIS|BMA-77^MARROWNODE|GRP-1|SC",
-        "OBR|1|PL-1001^LIS||BMDCC^Marrow differential^L",
+        "OBR|1|PL-1001^LIS|BMA-77^MARROWNODE|BMDCC^Marrow differential^L",
         "SPM|1|^S26-1-A||BMA^Bone marrow aspirate^L",
         "SAC|||S26-1-A-1",
         "ORC|OK|PL-1002^LIS|BMA-77^MARROWNODE||SC",
-        "OBR|2|PL-1002^LIS||BMDCC^Marrow differential^L",
+        "OBR|2|PL-1002^LIS|BMA-77^MARROWNODE|BMDCC^Marrow differential^L",
         "SPM|2|^S26-2-A||BMA^Bone marrow aspirate^L",
         "ORC|UA|PL-1002^LIS",
         "OBR|3|PL-1002^LIS||IRON^Iron stain^L",
@@ -78,7 +84,7 @@ def test_an_orm_is_answered_with_orr_in_its_version(message):
         "MSA|AA|MSG-0006",
         'PID|1||TEST-4711^^^HOSP^MR||DOE^JANE^^^""',
         "ORC|OK|PL-1001^LIS|BMA-77^MARROWNODE||SC",
-        "OBR|1|PL-1001^LIS|F-17^LAB|BMDCC^Marrow differential^L",
+        "OBR|1|PL-1001^LIS|BMA-77^MARROWNODE|BMDCC^Marrow differential^L",
     ]
 
 
@@ -101,43 +107,75 @@ def test_a_site_can_ask_for_a_plain_ack(message):
     assert valid(answer)
 
 
+def in_mode(message, accept_ack, application_ack):
+    """A change of one order, with MSH-15 and MSH-16."""
+    return message("oml_o21_change").replace(b"|P|2.5.1", f"|P|2.5.1|||{accept_ack}|{application_ack}".encode())
+
+
+def said(found):
+    """MSA-1 of each answer; each is valid and repeats the control id that was sent."""
+    codes = []
+    for answer in map(lines, found):
+        assert valid(answer)
+        assert answer[1].split("|")[2] == "MSG-0008"
+        codes.append(answer[1].split("|")[1])
+    return codes
+
+
 @pytest.mark.parametrize(
-    ("accept_ack", "application_ack", "msa"),
+    ("accept_ack", "application_ack", "granted", "refused"),
     [
-        ("", "", "AA"),
-        ("AL", "NE", "CA"),
-        ("AL", "AL", "CA"),
-        ("SU", "NE", "CA"),
-        ("NE", "AL", "AA"),
-        ("ER", "SU", "AA"),
+        ("", "", ["AA"], ["AE"]),
+        ("AL", "", ["CA"], ["CE"]),
+        ("AL", "NE", ["CA"], ["CE"]),
+        ("AL", "AL", ["CA", "AA"], ["CA", "AE"]),
+        ("AL", "ER", ["CA"], ["CA", "AE"]),
+        ("AL", "SU", ["CA", "AA"], ["CE"]),
+        ("SU", "AL", ["CA", "AA"], ["CA", "AE"]),
+        ("SU", "NE", ["CA"], ["AE"]),
+        ("ER", "AL", ["AA"], ["AE"]),
+        ("ER", "SU", ["AA"], ["CE"]),
+        ("ER", "NE", [], ["CE"]),
+        ("NE", "AL", ["AA"], ["AE"]),
+        ("NE", "SU", ["AA"], ["AE"]),
+        ("NE", "ER", [], ["AE"]),
+        ("NE", "NE", [], ["AE"]),
+        ("", "AL", ["AA"], ["AE"]),
     ],
 )
-def test_the_mode_the_sender_asks_for_is_used(message, accept_ack, application_ack, msa):
-    data = message("oml_o21_change").replace(b"|P|2.5.1", f"|P|2.5.1|||{accept_ack}|{application_ack}".encode())
-    answer = answered(data, GRANTED)
-    assert answer[1] == f"MSA|{msa}|MSG-0008"
-    assert ("ACK^O21^ACK" in answer[0]) == (msa == "CA")
-    assert valid(answer)
-    later = application_answer(parse_order_message(data), [GRANTED], at=AT, control_id="ACK2")
-    assert lines(later)[1] == "MSA|AA|MSG-0008"
+def test_each_mode_gets_its_answers_and_no_refusal_is_kept_quiet(
+    message, accept_ack, application_ack, granted, refused
+):
+    data = in_mode(message, accept_ack, application_ack)
+    assert said(answers(data, GRANTED)) == granted
+    assert said(answers(data, UNKNOWN)) == refused
+    assert "ERR||ORC^1|204" in answers(data, UNKNOWN)[-1].decode()
 
 
-@pytest.mark.parametrize("application_ack", ["NE", "ER"])
-def test_a_sender_that_wants_no_answer_gets_none(message, application_ack):
-    data = message("oml_o21_change").replace(b"|P|2.5.1", f"|P|2.5.1|||NE|{application_ack}".encode())
-    assert accept(parse_order_message(data), [GRANTED], at=AT, control_id="A") == b""
+def test_the_application_answers_in_a_message_of_its_own(message):
+    first, second = map(lines, answers(in_mode(message, "AL", "AL"), GRANTED))
+    assert ("ACK^O21^ACK" in first[0], "ORL^O22^ORL_O22" in second[0]) == (True, True)
+    assert (first[0].split("|")[9], second[0].split("|")[9]) == ("ACK1", "ACK1-2")
+    assert second[0].split("|")[14:16] == ["NE", "NE"]  # it is not to be acknowledged in turn
+    assert [line[:3] for line in first] == ["MSH", "MSA"]
+    assert "ORC|XR|PL-1001^LIS|BMA-77^MARROWNODE||SC" in second
 
 
-@pytest.mark.parametrize(
-    ("accept_ack", "application_ack", "msa"),
-    [("AL", "NE", "CE"), ("ER", "NE", "CE"), ("SU", "AL", "AE"), ("NE", "NE", "AE"), ("NE", "SU", "AE")],
-)
-def test_what_is_not_granted_is_answered_in_every_mode(message, accept_ack, application_ack, msa):
-    data = message("oml_o21_change").replace(b"|P|2.5.1", f"|P|2.5.1|||{accept_ack}|{application_ack}".encode())
-    answer = answered(data, UNKNOWN)
-    assert answer[1] == f"MSA|{msa}|MSG-0008"
-    assert answer[2].startswith("ERR||ORC^1|204")
-    assert valid(answer)
+def test_a_site_may_keep_to_the_accept_acknowledgement(message):
+    for application_ack in ("AL", "SU", "ER"):
+        data = in_mode(message, "AL", application_ack)
+        assert said(answers(data, GRANTED, both=False)) == ["CA"]
+        assert said(answers(data, UNKNOWN, both=False)) == ["CE"]
+
+
+def test_what_refused_is_told_from_what_granted(message):
+    assert not is_refusal(b"".join(answers(in_mode(message, "AL", "AL"), GRANTED)))
+    assert not is_refusal(b"")
+    for accept_ack, application_ack in (("", ""), ("AL", "NE"), ("AL", "AL")):
+        assert is_refusal(b"".join(answers(in_mode(message, accept_ack, application_ack), UNKNOWN)))
+    strange = answers(message("strange_separators"), UNKNOWN)
+    assert is_refusal(strange[0])
+    assert is_refusal(refuse(b"", ParseError("no", code=100, reject=True), at=AT, control_id="A"))
 
 
 def test_errors_count_the_segments_of_the_message(message):
@@ -154,7 +192,8 @@ def test_every_request_needs_its_outcome(message):
 
 def test_a_message_that_is_no_order_gets_an_ack():
     data = b"MSH|^~\\&|LIS|HOSP|NODE|LAB|2026||ADT^A08^ADT_A01|M1|P|2.5.1\rPID|1\r"
-    assert lines(accept(data, at=AT, control_id="A"))[1] == "MSA|AA|M1"
+    (answer,) = accept(data, at=AT, control_id="A")
+    assert lines(answer)[1] == "MSA|AA|M1"
 
 
 def test_a_refusal_says_where_and_why(message):
@@ -209,10 +248,11 @@ def test_whatever_arrives_is_answered(data):
 
 
 def test_the_answer_keeps_separators_names_and_character_set(message):
-    answer = lines(accept(parse_order_message(message("strange_separators")), [GRANTED], at=AT, control_id="A"))
+    answer = answered(message("strange_separators"), GRANTED)
     assert answer[0].startswith("MSH$%*!@$MARROWNODE$LAB$LIS$HOSP$")
     latin = "MSH|^~\\&|L\\T\\S|Hôpital&x|N|L|2026||ADT^A08|M1|T|2.4||||||8859/1\r".encode("latin-1")
-    assert accept(latin, at=AT, control_id="A").decode("latin-1").split("|")[4:6] == ["L\\T\\S", "Hôpital&x"]
+    (answer,) = accept(latin, at=AT, control_id="A")
+    assert answer.decode("latin-1").split("|")[4:6] == ["L\\T\\S", "Hôpital&x"]
 
 
 def test_long_control_ids_become_a_digest():
@@ -251,6 +291,6 @@ def test_other_answers_are_errors_that_may_or_may_not_be_tried_again(answer, cod
 
 
 def test_our_answers_can_be_read_back(message):
-    answer = accept(parse_order_message(message("orm_o01_cancel")), [GRANTED], at=AT, control_id="A")
+    (answer,) = answers(message("orm_o01_cancel"), GRANTED)
     assert [segment.name for segment in read_message(answer).segments] == ["MSH", "MSA", "PID", "ORC", "OBR"]
     read_ack(answer, "MSG-0007")

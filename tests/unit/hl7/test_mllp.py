@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hl7.errors import FramingError, NotAcknowledged
-from hl7.mllp import Broken, FrameReader, MllpServer, frame, send
+from hl7.mllp import Broken, FrameReader, MllpServer, frame, join, send, split
 
 MESSAGE = b"MSH|^~\\&|LIS|H|NODE|L|20261005||ADT^A08|%s|P|2.5.1\rPID|1\r"
 ACK = b"MSH|^~\\&|NODE|L|LIS|H|20261005||ACK|A%s|P|2.5.1\rMSA|AA|%s\r"
@@ -26,7 +26,7 @@ def control_id_of(message):
 
 async def acknowledge(message, peer):
     await asyncio.sleep(0)
-    return ACK % (control_id_of(message), control_id_of(message))
+    return [ACK % (control_id_of(message), control_id_of(message))]
 
 
 @contextlib.asynccontextmanager
@@ -96,6 +96,24 @@ def test_a_message_cut_anywhere_is_put_together():
         assert await client.answer() == ACK % (b"1", b"1")
 
     with_server(steps)
+
+
+def test_each_of_several_answers_has_its_own_frame():
+    async def handle(message, _peer):
+        return [b"CA for " + message, b"AA for " + message]
+
+    async def steps(_server, client):
+        await client.write(frame(b"1") + frame(b"2"))
+        answers = [await client.answer() for _ in range(4)]
+        assert answers == [b"CA for 1", b"AA for 1", b"CA for 2", b"AA for 2"]
+
+    with_server(steps, handle)
+
+
+@pytest.mark.parametrize("messages", [(), (b"MSH|1\r",), (b"MSH|1\r", b"MSH|2\r")])
+def test_messages_that_were_joined_come_apart_again(messages):
+    assert split(join(messages)) == messages
+    assert list(FrameReader().feed(frame(join(messages)))) == list(messages or [b""])
 
 
 def test_several_messages_in_one_write_are_answered_in_order():
@@ -276,7 +294,7 @@ def test_bytes_without_a_frame_are_refused_when_the_connection_ends():
 @pytest.mark.parametrize("data", [b"", b"\r", b"garbage", b"MSH|"])
 def test_the_handler_gets_whatever_was_framed(data):
     async def handle(message, _peer):
-        return b"got " + message
+        return [b"got " + message]
 
     async def steps(_server, client):
         await client.write(frame(data))
@@ -303,7 +321,7 @@ def test_a_handler_that_fails_is_answered_without_its_words():
 
 def test_a_handler_may_stay_silent():
     async def handle(message, peer):
-        return None if control_id_of(message) == b"1" else await acknowledge(message, peer)
+        return () if control_id_of(message) == b"1" else await acknowledge(message, peer)
 
     async def steps(_server, client):
         await client.write(frame(MESSAGE % b"1") + frame(MESSAGE % b"2"))

@@ -1,10 +1,12 @@
 """The ORU^R01 a receiver gets: golden messages, strict validity, and what must not change between sends."""
 
+import base64
 import re
 from datetime import timedelta
 
 import pytest
 from hl7apy.consts import VALIDATION_LEVEL
+from hl7apy.exceptions import MaxLengthReached
 from hl7apy.parser import parse_message
 
 from hl7.errors import Hl7Error
@@ -12,6 +14,7 @@ from hl7.messages import read_message
 from hl7.results import ResultsConfig, encode_oru
 from pipeline.domain import COUNTED_CLASSES, ResultStatus
 from tests.builders import (
+    COUNTS,
     build_analysis,
     build_bundle_info,
     build_cells,
@@ -54,6 +57,9 @@ def assert_strictly_valid(data):
     assert kept == [segment.name for segment in read_message(data).segments]
 
 
+PDF = b"%PDF-1.7 a report"
+
+
 @pytest.mark.parametrize(
     ("name", "report", "config"),
     [
@@ -71,6 +77,13 @@ def test_the_message_is_the_golden_one(message, name, report, config):
     data = encode(report, config)
     assert data.decode().split("\r") == message(name).decode().split("\r")
     assert_strictly_valid(data)
+
+
+def test_the_message_with_its_document_is_the_golden_one(message):
+    data = encode(build_report(), pdf=PDF)
+    assert data.decode().split("\r") == message("oru_document").decode().split("\r")
+    assert_strictly_valid(data)  # short enough for hl7apy
+    assert base64.b64decode(rows(data, "OBX")[-1].text(5, 5)) == PDF
 
 
 def test_the_components_add_to_100_and_are_numbered():
@@ -120,6 +133,47 @@ def test_the_status_is_the_same_everywhere(status, orc, method):
     assert rows(data, "ORC")[0].value(5) == orc
     assert {obx.value(17) for obx in rows(data, "OBX")} == {method}
     assert_strictly_valid(data)
+
+
+def test_a_correction_marks_and_explains_only_what_changed():
+    before = build_differential(build_cells())
+    cells = build_cells({**COUNTS, "lymphocyte": COUNTS["lymphocyte"] - 1, "plasma cell": COUNTS["plasma cell"] + 1})
+    corrected = {"status": ResultStatus.CORRECTED, "revision": 2, "reviewer": "Dr. Petra Prüfer", "replaces": before}
+    data = encode(build_report(analysis=build_analysis(cells=cells), **corrected))
+    assert_strictly_valid(data)
+    final, observations = rows(encode(build_report(**FINAL)), "OBX"), rows(data, "OBX")
+    assert len(observations) == len(final), "the whole panel"
+    marked = {obx.value(3) for obx in observations if obx.value(11) == "C"}
+    assert marked == {new.value(3) for old, new in zip(final, observations, strict=True) if old.raw(5) != new.raw(5)}
+    assert marked >= {"LYMPHOCYTE", "PLASMA_CELL"}
+    assert {obx.value(11) for obx in observations} == {"F", "C"}
+    former = {row.name: row.percent for row in before.components}
+    assert f"Formerly {former['lymphocyte']:.1f}." in notes(data)
+    assert rows(data, "OBR")[0].value(25) == "C"
+    assert any(note.startswith("CORRECTED RESULT") for note in notes(data))
+
+
+def test_a_correction_that_loses_or_gains_the_ratio_says_so():
+    with_erythroid, without = build_cells(), build_cells({"myeloblast": 300, "lymphocyte": 100})
+    corrected = {"status": ResultStatus.CORRECTED, "revision": 2, "reviewer": "pp"}
+    lost = encode(
+        build_report(analysis=build_analysis(cells=without), replaces=build_differential(with_erythroid), **corrected)
+    )
+    assert rows(lost, "OBX")[17].value(11) == "X"
+    gained = encode(
+        build_report(analysis=build_analysis(cells=with_erythroid), replaces=build_differential(without), **corrected)
+    )
+    assert rows(gained, "OBX")[17].value(11) == "C"
+    assert "Formerly not given." in notes(gained)
+    for data in (lost, gained):
+        assert_strictly_valid(data)
+
+
+def test_a_signed_result_has_the_time_of_its_signature():
+    signed_at = build_report().analysed_at + timedelta(hours=3)
+    data = encode(build_report(**FINAL, signed_at=signed_at))
+    assert rows(data, "OBR")[0].value(22) == "20261005131500+0000"
+    assert rows(data, "OBX")[0].value(19) == "20261005101500+0000"
 
 
 def test_no_result_is_a_result_with_its_reason():
@@ -229,6 +283,19 @@ def test_a_report_document_is_sent_up_to_the_limit():
     large = encode(build_report(), ResultsConfig(maximum_pdf_bytes=10), pdf=b"%PDF-1.7 ...")
     assert len(rows(large, "OBX")) == 19
     assert "The PDF report is larger than 10 bytes and was not sent." in notes(large)
+
+
+def test_of_a_document_hl7apy_objects_to_the_length_alone():
+    pdf = bytes(range(256)) * 40
+    data = encode(build_report(), pdf=pdf)
+    with pytest.raises(MaxLengthReached) as caught:
+        parse_message(data.decode(), validation_level=VALIDATION_LEVEL.STRICT)
+    inside = base64.b64encode(pdf).decode()
+    assert str(caught.value) == f"The value {inside} exceed the max length: 199"
+    assert_strictly_valid(data.replace(inside.encode(), inside[:196].encode()))
+    parsed = parse_message(data.decode(), validation_level=VALIDATION_LEVEL.TOLERANT)
+    document = parsed.oru_r01_patient_result.oru_r01_order_observation.children[-2].obx  # SPM follows
+    assert base64.b64decode(document.obx_5.to_er7().split("^")[-1]) == pdf
 
 
 def test_a_report_that_cannot_be_written_is_refused():

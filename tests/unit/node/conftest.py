@@ -10,6 +10,7 @@ from node.database import Database
 from node.opening import prepare
 from node.queues import Work
 from node.settings import IntakeSettings, Settings
+from tests.stored_cases import Site
 
 
 @pytest.fixture
@@ -35,3 +36,9 @@ def work(url: str, database: Database) -> Iterator[Work]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path, intake=IntakeSettings(quiet_s=0.001, incomplete_s=0.001))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with Site.at(tmp_path) as site:
+        yield site

@@ -8,6 +8,7 @@ from sqlalchemy.exc import OperationalError
 from dicom_io.errors import InstanceRejected, PeerError, SlideError
 from hl7.errors import NotAcknowledged, ParseError
 from node.errors import TABLE, SignInRefused, SlowDown, UnknownCase, WrongState, answer, dimse_status
+from pdf.errors import FontError
 from pipeline.errors import NoCountableRegion, OutOfMemory, WeightsError
 
 
@@ -22,6 +23,7 @@ from pipeline.errors import NoCountableRegion, OutOfMemory, WeightsError
         (NotAcknowledged("x", retryable=False), 0xA700, "AR", 502, False),
         (ParseError("x", code=101), 0xC000, "AE", 422, False),
         (ParseError("x", code=200, reject=True), 0xC000, "AR", 422, False),
+        (FontError("x"), 0x0110, "AR", 500, False),
         (NoCountableRegion("x"), 0xC000, "AE", 422, False),
         (OutOfMemory("x"), 0xA700, "AR", 503, True),
         (WeightsError("x"), 0xA700, "AR", 503, False),

@@ -11,15 +11,17 @@ import sqlalchemy as sa
 from dicom_io.store import FileStore, InstanceHeader
 from hl7.messages import Message, read_message
 from hl7.placer import encode_order
+from hl7.results import encode_oru
 from node.cases import list_cases, read_case
 from node.database import Database, cases, instances, messages, orders, slides
 from node.intake import Intake
 from node.linking import Linking
+from node.outputs import results_config
 from node.queues import Work
-from node.settings import IntakeSettings, Settings
+from node.settings import Hl7Settings, IntakeSettings, Settings
 from node.views import CaseRow, CaseState
 from pipeline.domain import EntityId, Order, Priority
-from tests.builders import build_order, build_patient
+from tests.builders import build_codes, build_order, build_patient, build_report
 from tests.slides import SERIES, write_slide
 
 AT = datetime(2026, 10, 5, 9, tzinfo=UTC)
@@ -44,9 +46,13 @@ def headers(tmp_path: Path) -> list[InstanceHeader]:
 
 
 def send(intake: Intake, order: Order, control: str = "NW", control_id: str = "M1", **options: str) -> Message:
-    return read_message(
-        intake.message(encode_order(order, control=control, control_id=control_id, at=AT, **options), "10.0.0.1")
-    )
+    return answered(intake, encode_order(order, control=control, control_id=control_id, at=AT, **options))
+
+
+def answered(intake: Intake, body: bytes) -> Message:
+    """The only answer to a message."""
+    (answer,) = intake.message(body, "10.0.0.1")
+    return read_message(answer)
 
 
 def values(answer: Message, segment: str, number: int) -> list[str]:
@@ -95,6 +101,91 @@ def test_same_message_again_gets_the_same_answer(intake: Intake, database: Datab
     assert (count(database, messages), count(database, orders), count(database, cases)) == (1, 1, 1)
 
 
+def enhanced(order: Order, control_id: str, control: str = "NW") -> bytes:
+    """An order message with MSH-15 AL and MSH-16 AL."""
+    body = encode_order(order, control=control, control_id=control_id, at=AT)
+    return body.replace(b"|P|2.5.1||||||", b"|P|2.5.1|||AL|AL||", 1)
+
+
+def test_both_answers_of_enhanced_mode_are_kept_and_sent_again(intake: Intake, database: Database) -> None:
+    body = enhanced(build_order(), "M1")
+    first = intake.message(body, "a")
+    accepted, answer = map(read_message, first)
+    assert (values(accepted, "MSA", 1), values(answer, "MSA", 1)) == (["CA"], ["AA"])
+    assert accepted.header.control_id != answer.header.control_id
+    assert (answer.header.message_type, values(answer, "ORC", 1)) == ("ORL", ["OK"])
+    assert intake.message(body, "b") == first
+    assert (count(database, messages), count(database, cases)) == (1, 1)
+
+
+def test_a_site_may_have_the_accept_answer_alone(settings: Settings, database: Database, work: Work) -> None:
+    hl7 = Hl7Settings(application_answer_follows=False)
+    intake = Intake(settings.model_copy(update={"hl7": hl7}), database, work)
+    assert values(answered(intake, enhanced(build_order(), "M1")), "MSA", 1) == ["CA"]
+
+
+def test_what_was_refused_is_taken_anew_when_it_comes_again(intake: Intake, database: Database) -> None:
+    cancel = encode_order(build_order(), control="CA", control_id="M1", at=AT)
+    assert values(answered(intake, cancel), "MSA", 1) == ["AE"]
+    send(intake, build_order(), control_id="M2")
+    assert values(answered(intake, cancel), "MSA", 1) == ["AA"]
+    assert only_case(database).state is CaseState.CANCELLED
+    assert intake.message(cancel, "a") == intake.message(cancel, "b")
+    assert count(database, messages) == 2
+
+
+def test_a_rejection_does_not_outlive_its_cause(settings: Settings, database: Database, work: Work) -> None:
+    body = encode_order(build_order(), control="NW", control_id="M1", at=AT, processing_id="T")
+    assert values(answered(Intake(settings, database, work), body), "MSA", 1) == ["AR"]
+    tests = settings.model_copy(update={"hl7": Hl7Settings(processing_id="T")})
+    assert values(answered(Intake(tests, database, work), body), "MSA", 1) == ["AA"]
+    assert count(database, messages) == 1
+
+
+def test_a_message_that_failed_to_be_kept_may_come_again(intake: Intake, database: Database) -> None:
+    body = encode_order(build_order(), control="NW", control_id="M1", at=AT)
+    with database.write() as connection:
+        connection.execute(sa.text("ALTER TABLE orders RENAME TO elsewhere"))
+    with pytest.raises(sa.exc.OperationalError):
+        intake.message(body, "a")
+    assert count(database, messages) == 0
+    with database.write() as connection:
+        connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO orders"))
+    assert values(answered(intake, body), "MSA", 1) == ["AA"]
+
+
+def test_an_acknowledgement_is_not_acknowledged(intake: Intake, database: Database) -> None:
+    ack = b"MSH|^~\\&|LIS|L|N|L|2026||ACK^O22^ACK|A9|P|2.5.1\rMSA|CA|M1\r"
+    assert intake.message(ack, "a") == ()
+    assert count(database, messages) == 1
+
+
+@pytest.mark.parametrize("stated", [None, EntityId(value="F-17", namespace="LAB")])
+def test_the_answer_names_the_number_of_the_result(
+    settings: Settings, intake: Intake, database: Database, stated: EntityId | None
+) -> None:
+    order = build_order(filler_order_number=stated)
+    answer = send(intake, order)
+    row = only_case(database)
+    report = build_report(case_id=row.case_id, order=order)
+    result = read_message(encode_oru(report, build_codes(), results_config(settings)))
+    (orc,) = [segment.raw(3) for segment in answer.segments if segment.name == "ORC"]
+    (obr,) = [segment.raw(3) for segment in answer.segments if segment.name == "OBR"]
+    assert orc == obr == next(segment.raw(3) for segment in result.segments if segment.name == "OBR")
+    assert values(answer, "ORC", 2) == ["PL-1001"]
+    again = send(intake, order, "SC", "M2")
+    assert [segment.raw(3) for segment in again.segments if segment.name == "ORC"] == [orc]
+    assert values(again, "ORC", 5) == ["SC"]
+
+
+def test_an_order_is_known_by_the_number_that_was_given_to_it(intake: Intake, database: Database) -> None:
+    send(intake, build_order(filler_order_number=None))
+    given = EntityId(value=only_case(database).case_id, namespace="MARROWNODE")
+    cancel = build_order(placer_order_number=None, filler_order_number=given)
+    assert values(send(intake, cancel, "CA", "M2"), "ORC", 1) == ["CR"]
+    assert only_case(database).state is CaseState.CANCELLED
+
+
 def test_same_identity_with_another_body_is_refused(intake: Intake, database: Database) -> None:
     send(intake, build_order())
     answer = send(intake, build_order(accession_number="S26-2"))
@@ -113,7 +204,7 @@ def test_repeated_order_is_not_a_second_job(intake: Intake, database: Database) 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"MSH|^~\\&|A|B|C|D|20260101||ADT^A01|7|P|2.5.1\r"])
 def test_whatever_comes_is_answered_and_kept(intake: Intake, database: Database, body: bytes) -> None:
-    answer = read_message(intake.message(body, "10.0.0.1"))
+    answer = answered(intake, body)
     assert values(answer, "MSA", 1) == ["AR"]
     assert count(database, messages) == 1
     assert count(database, cases) == 0
@@ -128,7 +219,7 @@ def test_cancel(intake: Intake, database: Database) -> None:
     send(intake, build_order())
     assert values(send(intake, build_order(), "CA", "M2"), "ORC", 1) == ["CR"]
     assert only_case(database).state is CaseState.CANCELLED
-    assert values(send(intake, build_order(), "CA", "M3"), "ORC", 1) == ["UC"]
+    assert values(send(intake, build_order(), "CA", "M3"), "ORC", 1) == ["CR"]  # it is
     assert values(send(intake, build_order(), "NW", "M4"), "ORC", 1) == ["OK"], "the numbers may be used again"
     assert count(database, cases) == 2
 
@@ -192,8 +283,8 @@ def test_slide_then_order(intake: Intake, linking: Linking, database: Database, 
         order_id = connection.execute(sa.select(orders.c.id)).scalar_one()
     linking.link(order_id)
     by_state = {row.state: row for row in list_cases(database).rows}
-    assert by_state[CaseState.QUEUED].case_id == waiting.case_id
-    assert f"joined with case {waiting.case_id}" in by_state[CaseState.CANCELLED].cause
+    assert by_state[CaseState.CANCELLED].case_id == waiting.case_id
+    assert f"joined with case {by_state[CaseState.QUEUED].case_id}" in by_state[CaseState.CANCELLED].cause
 
 
 def test_slide_of_a_cancelled_order_is_free_for_the_next_one(

@@ -1,11 +1,12 @@
 """What Prometheus and /health/ready are told comes from the database."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prometheus_client import generate_latest
 
 from node import cases
-from node.database import Database
+from node.database import Database, cell_changes, signatures
 from node.metrics import build_registry, readiness
 from node.views import CaseState
 
@@ -21,6 +22,31 @@ def test_counts_by_state(database: Database) -> None:
     assert "Muster" not in text
     age = next(line for line in text.splitlines() if line.startswith("marrow_oldest_case_seconds "))
     assert float(age.split()[1]) > 0
+
+
+def test_reviews_are_counted(database: Database) -> None:
+    now = datetime.now(UTC)
+    with database.write() as connection:
+        case_id = cases.create(connection, CaseState.REPORTED, "x", urgent=True)
+        change = {"run": 1, "class_name": "others", "previous": "monocyte", "model": "monocyte", "actor": "petra"}
+        for cell in (1, 2):
+            connection.execute(
+                cell_changes.insert().values(case_id=case_id, cell_id=cell, at=now, blind=False, **change)
+            )
+        for revision, status in ((1, "F"), (2, "C"), (3, "C")):
+            connection.execute(
+                signatures.insert().values(
+                    case_id=case_id, revision=revision, run=1, version=1, status=status, name="petra",
+                    full_name="Dr. Petra Prüfer", at=now,
+                )
+            )  # fmt: skip
+    text = generate_latest(build_registry(database, lambda: True)).decode()
+    assert 'marrow_signatures{status="F"} 1.0' in text
+    assert 'marrow_signatures{status="C"} 2.0' in text
+    assert "marrow_cell_changes 2.0" in text
+    assert "marrow_urgent_cases 1.0" in text
+    assert "Pr" not in text.replace("Prometheus", "")
+    assert case_id not in text
 
 
 def test_ready_only_with_worker_and_database(database: Database, tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ("[intake]\nmatch_by = []\n", "intake.match_by"),
         ('[web]\nhost = "0.0.0.0"\ndemo_reviewer = true\n', "loopback"),
         ('[web]\ndicomweb_addresses = ["everyone"]\n', "web.dicomweb_addresses.0"),
+        ('[report]\nfont = "/nowhere/font.ttf"\n', "report.font"),
+        ('[report]\npaper = "A5"\n', "report.paper"),
         ('[[pacs]]\nname = "a"\nurl = "http://x"\nport = 1\n', "pacs.0"),
         ('[[pacs]]\nname = "a"\nhost = "x"\n', "pacs.0"),
         ('[[lis]]\nname = "a"\nhost = "x"\nport = 1\n[[lis]]\nname = "a"\nhost = "y"\nport = 1\n', "'a'"),

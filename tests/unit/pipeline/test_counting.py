@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.counting import count, limits, percentages
+from pipeline.counting import count, differential, few_cells, limits, percentages, rescreen
 from pipeline.domain import CELL_CLASSES, COUNTED_CLASSES, EXCLUDED_CLASSES
 
 
@@ -49,3 +50,22 @@ def test_flags_land_on_their_component() -> None:
 def test_unknown_class_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown classes: megakaryocyte"):
         count(["megakaryocyte"])
+
+
+def test_a_count_from_numbers_is_that_of_the_cells() -> None:
+    cells = ["monocyte"] * 3 + ["late erythroblast"] * 2 + ["others"]
+    assert differential({"monocyte": 3, "late erythroblast": 2, "others": 1}) == count(cells)
+    with pytest.raises(ValueError, match="blast"):
+        differential({"blast": 1})
+
+
+def test_classes_are_flagged_by_their_mean_doubt() -> None:
+    places = [CELL_CLASSES.index(name) for name in ("monocyte", "monocyte", "lymphocyte", "others")]
+    doubt = np.array([0.05, 0.15, 0.0999, 0.9])
+    assert rescreen(np.array(places, np.int16), doubt, 0.1) == (("monocyte", "rescreen"),)
+    assert rescreen(np.array([], np.int16), np.array([]), 0.0) == ()
+
+
+def test_few_cells_are_said_with_the_number_wanted() -> None:
+    assert few_cells(200, 200) == ""
+    assert few_cells(199, 200) == "Only 199 cells were counted; at least 200 are wanted."

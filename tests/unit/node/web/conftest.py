@@ -22,12 +22,6 @@ MYELOBLAST = ClassView(
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with Site.at(tmp_path) as site:
-        yield site
-
-
-@pytest.fixture
 def checks() -> list[Check]:
     return [Check(name="database", ok=True), Check(name="worker", ok=True)]
 

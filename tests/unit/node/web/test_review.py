@@ -14,7 +14,7 @@ from node.archive import analysis_file, load_analysis, save_analysis
 from node.database import audit, cell_changes, signatures
 from node.database import cases as case_table
 from node.review import MANDATORY
-from node.settings import ReviewSettings
+from node.settings import ReviewSettings, Settings
 from node.views import CaseState
 from node.web.app import create_web
 from node.web.identity import COOKIE
@@ -216,7 +216,7 @@ def test_saliency_is_that_of_the_cell(site: Site, client: TestClient) -> None:
 
 def test_blind_cells_hide_what_the_model_thinks(site: Site) -> None:
     case_id = reported_case(site)
-    app = create_web(site.web_sources(review=ReviewSettings(blind_share=1.0)))
+    app = create_web(site.web_sources(site=Settings(home=site.home, review=ReviewSettings(blind_share=1.0))))
     with TestClient(app, cookies={COOKIE: site.sign_in()}) as client:
         reviewer = Reviewer(client, case_id)
         cells = reviewer.read("cells")
