@@ -18,12 +18,14 @@ from dicom_io.listener import DicomListener, ListenerConfig
 from dicom_io.sender import Peer
 from dicom_io.store import FileStore
 from hl7.mllp import MllpServer
+from node.actions import CaseActions
 from node.cell_book import CellBook
 from node.codes import load_codes
 from node.database import Database
 from node.errors import SettingsError, dimse_status
 from node.home import announce, own_home
 from node.intake import Intake
+from node.linking import Linking
 from node.metrics import build_registry, readiness
 from node.opening import prepare
 from node.passwords import Passwords
@@ -145,6 +147,7 @@ def _sources(
         classes=class_views(load_codes(), class_color),
         registry=build_registry(database, lambda: supervisor.ready),
         receiver=receiver,
+        actions=CaseActions(database, work, Linking(settings.intake, database, work)),
         cells=book,
         reviewing=Reviewing(settings, database, work, book),
         cache=settings.home_folder / "cache",

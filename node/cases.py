@@ -10,7 +10,8 @@ so that a change and the work it asks for happen together; the functions that re
 """
 
 import secrets
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ _NEXT: dict[CaseState, frozenset[CaseState]] = {
     CaseState.FAILED: frozenset({CaseState.QUEUED, CaseState.DELIVERING, CaseState.HELD, CaseState.CANCELLED}),
     CaseState.CANCELLED: frozenset(),
 }
+_SEARCHED = ("id", "accession_number", "container_identifier", "patient_id", "patient_name")
 _RANK = {Priority.STAT: 1, Priority.ASAP: 2, Priority.ROUTINE: 3}
 
 # Share of the whole case's work when a stage begins, and how much the stage is.
@@ -77,6 +79,7 @@ def create(connection: Connection, state: CaseState, cause: str, *, actor: str =
     case_id = f"C{secrets.token_hex(5).upper()}"
     now = datetime.now(UTC)
     values = {"priority": Priority.ROUTINE.value, **values}
+    values["search_text"] = search_text({"id": case_id, **values})
     connection.execute(
         cases.insert().values(id=case_id, state=state, cause=cause, created_at=now, updated_at=now, **values)
     )
@@ -97,23 +100,21 @@ def move(
         Its state cannot be followed by `to`.
 
     """
-    state = CaseState(current(connection, case_id).state)
-    if to not in _NEXT[state]:
-        msg = f"case {case_id} is {state} and cannot become {to}"
+    case = current(connection, case_id)
+    if to not in _NEXT[CaseState(case.state)]:
+        msg = f"case {case_id} is {case.state} and cannot become {to}"
         raise WrongState(msg)
     now = datetime.now(UTC)
-    connection.execute(
-        cases.update().where(cases.c.id == case_id).values(state=to, cause=cause, updated_at=now, **values)
-    )
+    _change(connection, case, state=to, cause=cause, updated_at=now, **values)
     _record(connection, CaseEvent(at=now, state=to, cause=cause, actor=actor), case_id)
 
 
 def note(connection: Connection, case_id: str, cause: str, *, actor: str = NODE, **values: object) -> None:
     """Store an event that does not change the state."""
     now = datetime.now(UTC)
-    state = CaseState(current(connection, case_id).state)
-    connection.execute(cases.update().where(cases.c.id == case_id).values(updated_at=now, **values))
-    _record(connection, CaseEvent(at=now, state=state, cause=cause, actor=actor), case_id)
+    case = current(connection, case_id)
+    _change(connection, case, updated_at=now, **values)
+    _record(connection, CaseEvent(at=now, state=CaseState(case.state), cause=cause, actor=actor), case_id)
 
 
 def current(connection: Connection, case_id: str) -> Row[Any]:
@@ -130,6 +131,22 @@ def current(connection: Connection, case_id: str) -> Row[Any]:
         msg = f"there is no case {case_id}; `marrow-node cases` lists them"
         raise UnknownCase(msg)
     return row
+
+
+def search_text(case: Mapping[str, object]) -> str:
+    """What a search looks in, of a case's columns: without case, accents and the carets of names."""
+    return _folded(" ".join(str(case.get(name) or "") for name in _SEARCHED).replace("^", " "))
+
+
+def _folded(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text)
+    return "".join(letter for letter in apart if not unicodedata.combining(letter)).casefold()
+
+
+def _change(connection: Connection, case: Row[Any], **values: object) -> None:
+    if not values.keys().isdisjoint(_SEARCHED):
+        values["search_text"] = search_text(dict(case._mapping) | values)
+    connection.execute(cases.update().where(cases.c.id == case.id).values(**values))
 
 
 def _record(connection: Connection, happened: CaseEvent, case_id: str) -> None:
@@ -149,31 +166,32 @@ _SORT: dict[str, tuple[sa.ColumnElement[Any], ...]] = {
     "patient": (cases.c.patient_name, cases.c.patient_id, cases.c.created_at),
     "changed": (cases.c.updated_at,),
 }
-_SEARCHED = (
-    cases.c.id,
-    cases.c.accession_number,
-    cases.c.container_identifier,
-    cases.c.patient_id,
-    cases.c.patient_name,
-)
 
 
 def list_cases(database: Database, query: WorklistQuery | None = None) -> WorklistPage:
     """The cases that match, one page of them, and how many cases are in each state."""
     query = query or WorklistQuery()
-    matching = sa.select(cases)
+    with database.read() as connection:
+        counted = connection.execute(sa.select(cases.c.state, sa.func.count()).group_by(cases.c.state)).all()
+        counts = dict.fromkeys(CaseState, 0) | {CaseState(name): count for name, count in counted}
+        if query.search.strip():
+            total = connection.execute(_matching(query, sa.func.count())).scalar_one()
+        else:
+            total = sum(counts[state] for state in query.states or CaseState)
+        order = [column.desc() if query.descending else column.asc() for column in (*_SORT[query.sort], cases.c.id)]
+        page = _matching(query, cases.c.id).order_by(*order).limit(query.limit).offset(query.offset)
+        # only the keys of all cases are sorted; the rows of the page are fetched by them
+        rows = connection.execute(sa.select(cases).where(cases.c.id.in_(page)).order_by(*order)).all()
+    return WorklistPage(total=total, rows=tuple(_case_row(row) for row in rows), counts=tuple(counts.items()))
+
+
+def _matching(query: WorklistQuery, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    matching = sa.select(*columns).select_from(cases)
     if query.states:
         matching = matching.where(cases.c.state.in_([state.value for state in query.states]))
-    if text := query.search.strip():
-        matching = matching.where(sa.or_(*(column.icontains(text, autoescape=True) for column in _SEARCHED)))
-    order = [column.desc() if query.descending else column.asc() for column in (*_SORT[query.sort], cases.c.id)]
-    page = matching.order_by(*order).limit(query.limit).offset(query.offset)
-    with database.read() as connection:
-        total = connection.execute(sa.select(sa.func.count()).select_from(matching.subquery())).scalar_one()
-        rows = connection.execute(page).all()
-        counted = connection.execute(sa.select(cases.c.state, sa.func.count()).group_by(cases.c.state)).all()
-    counts = dict.fromkeys(CaseState, 0) | {CaseState(name): count for name, count in counted}
-    return WorklistPage(total=total, rows=tuple(_case_row(row) for row in rows), counts=tuple(counts.items()))
+    for word in _folded(query.search).split():
+        matching = matching.where(cases.c.search_text.contains(word, autoescape=True))
+    return matching
 
 
 def changed_since(database: Database, moment: datetime) -> tuple[CaseRow, ...]:
@@ -187,29 +205,42 @@ def read_case(database: Database, case_id: str) -> CaseView | None:
     """Everything of one case; its files are those its current run made last. None when there is no such case."""
     with database.read() as connection:
         try:
-            case = current(connection, case_id)
+            return read_view(connection, case_id)
         except UnknownCase:
             return None
-        order = connection.execute(sa.select(orders.c.body).where(orders.c.id == case.order_id)).scalar_one_or_none()
-        slide = connection.execute(
-            sa.select(slides.c.info).where(slides.c.series_instance_uid == case.series_instance_uid)
-        ).scalar_one_or_none()
-        events = connection.execute(
-            sa.select(case_events).where(case_events.c.case_id == case_id).order_by(case_events.c.id)
-        ).all()
-        sent = connection.execute(
-            sa.select(deliveries)
-            .where(deliveries.c.case_id == case_id)
-            .order_by(deliveries.c.revision, deliveries.c.destination)
-        ).all()
-        made = connection.execute(
-            sa.select(objects)
-            .where(objects.c.case_id == case_id, objects.c.revision == _made_last(connection, case))
-            .order_by(objects.c.kind)
-        ).all()
+
+
+def read_view(connection: Connection, case_id: str) -> CaseView:
+    """The same, in the caller's transaction.
+
+    Raises
+    ------
+    UnknownCase
+        There is no such case.
+
+    """
+    case = current(connection, case_id)
+    order = connection.execute(sa.select(orders.c.body).where(orders.c.id == case.order_id)).scalar_one_or_none()
+    slide = connection.execute(
+        sa.select(slides.c.info).where(slides.c.series_instance_uid == case.series_instance_uid)
+    ).scalar_one_or_none()
+    events = connection.execute(
+        sa.select(case_events).where(case_events.c.case_id == case_id).order_by(case_events.c.id)
+    ).all()
+    sent = connection.execute(
+        sa.select(deliveries)
+        .where(deliveries.c.case_id == case_id)
+        .order_by(deliveries.c.revision, deliveries.c.destination)
+    ).all()
+    made = connection.execute(
+        sa.select(objects)
+        .where(objects.c.case_id == case_id, objects.c.revision == _made_last(connection, case))
+        .order_by(objects.c.kind)
+    ).all()
     return CaseView(
         row=_case_row(case),
         order=None if order is None else ORDER.validate_python(order),
+        has_slide=case.series_instance_uid is not None,
         slides=() if slide is None else (SLIDE_INFO.validate_python(slide),),
         status=ResultStatus(case.result_status) if case.result_status else None,
         revision=case.revision,

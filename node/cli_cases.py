@@ -76,11 +76,11 @@ def show(
 
 @app.command()
 def accept(case: Case, reason: Reason, config: Config = None) -> None:
-    """Close a held case whose result is out: a person has looked."""
-    with _changing(config) as (_settings, database, _work), database.write() as connection:
-        dispatch.accept(connection, case, _person(), reason)
+    """Take a held or waiting case as it is: close it when its result is out, else count it all the same."""
+    with _changing(config) as (_settings, database, work), database.write() as connection:
+        done = dispatch.accept(connection, work, case, _person(), reason)
         audit.record(connection, _person(), "case accepted", subject=case, detail=reason)
-    print(f"{case}: accepted")
+    print(f"{case}: accepted, {done}")
 
 
 @app.command()

@@ -155,6 +155,7 @@ cases = sa.Table(
     _text("container_identifier", index=True),
     _text("patient_id", index=True),
     _text("patient_name"),
+    _text("search_text"),  # of the five above and the id; see `node.cases.search_text`
     sa.Column("created_at", UtcDateTime, nullable=False, index=True),
     sa.Column("updated_at", UtcDateTime, nullable=False, index=True),
     sa.Column("analysed_at", UtcDateTime),

@@ -96,21 +96,28 @@ def requeue(connection: Connection, work: Work, case_id: str, actor: str) -> str
     return "its slide is counted again"
 
 
-def accept(connection: Connection, case_id: str, actor: str, reason: str) -> None:
-    """Close a held case whose result is out: a person has looked.
+def accept(connection: Connection, work: Work, case_id: str, actor: str, reason: str) -> str:
+    """A person has looked and takes a case as it is; returns what is done.
+
+    A held case whose result is out is closed. One that was not counted, for a doubt about its slide or for want of an
+    order, is counted all the same.
 
     Raises
     ------
     UnknownCase
         There is no such case.
     WrongState
-        The case is not held, or nothing was reported yet.
+        The case neither is held nor waits, or has no slide yet.
     """
     case = cases.current(connection, case_id)
-    if case.state != CaseState.HELD or not case.result_status:
-        msg = f"case {case_id} has no held result to accept; requeue or cancel it"
+    if case.state == CaseState.HELD and case.result_status:
+        cases.move(connection, case_id, CaseState.REPORTED, reason, actor=actor, hold_cause="")
+        return "its result stands"
+    if case.state not in {CaseState.HELD, CaseState.WAITING}:
+        msg = f"case {case_id} is {case.state}; only held and waiting cases are accepted"
         raise WrongState(msg)
-    cases.move(connection, case_id, CaseState.REPORTED, reason, actor=actor, hold_cause="")
+    queue_case(connection, work, case_id, reason, actor=actor)
+    return "its slide is counted"
 
 
 def cancel(connection: Connection, case_id: str, actor: str, reason: str) -> None:
@@ -123,6 +130,9 @@ def cancel(connection: Connection, case_id: str, actor: str, reason: str) -> Non
     WrongState
         Its result is out already.
     """
+    if cases.current(connection, case_id).result_status:
+        msg = f"case {case_id} has sent a result; accept it, or count again"
+        raise WrongState(msg)
     cases.move(connection, case_id, CaseState.CANCELLED, reason, actor=actor)
 
 

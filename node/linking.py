@@ -16,8 +16,9 @@ from node import cases, order_book, registrations, review_book
 from node.database import Database, instances, order_keys, orders, slide_keys, slides
 from node.database import cases as case_table
 from node.dispatch import queue_case
+from node.errors import WrongState
 from node.matching import Match, SlideIdentity, match, patient_problem
-from node.queues import LINK, SETTLE, WAIT_ORDER, Work
+from node.queues import LINK, SETTLE, WAIT_ORDER, WAIT_SLIDE, Work
 from node.settings import IntakeSettings
 from node.views import CaseState
 
@@ -66,9 +67,13 @@ class Linking:
         """Find the slides of an order that came or changed, or of a registration."""
         with self._database.write() as connection:
             wanted = sa.select(order_keys.c.kind, order_keys.c.value).where(order_keys.c.order_id == order_id)
-            series = sa.select(slide_keys.c.series_instance_uid).where(
+            keyed = sa.select(slide_keys.c.series_instance_uid).where(
                 sa.tuple_(slide_keys.c.kind, slide_keys.c.value).in_(wanted)
             )
+            attached = sa.select(case_table.c.series_instance_uid).where(
+                case_table.c.order_id == order_id, case_table.c.series_instance_uid.is_not(None)
+            )
+            series = keyed.union(attached)
             named = connection.execute(sa.select(slides).where(slides.c.series_instance_uid.in_(series))).all()
             state = connection.execute(sa.select(orders.c.state).where(orders.c.id == order_id)).scalar_one_or_none()
             for slide in named:
@@ -100,6 +105,36 @@ class Linking:
             is_open = own.order_id is None
         if is_open:
             self._match_slide(connection, series)
+
+    def attach(self, connection: Connection, case_id: str, series: str, *, actor: str) -> None:
+        """Give a case the slide that a person chose; the case the slide had waits for another, or ends.
+
+        What names order and slide need not agree, but the patient must, else the case is held for it.
+
+        Raises
+        ------
+        WrongState
+            The case has a slide, or the slide cannot be taken from where it is.
+
+        """
+        case = cases.current(connection, case_id)
+        slide = connection.execute(
+            sa.select(slides).where(slides.c.series_instance_uid == series, slides.c.state != "receiving")
+        ).one_or_none()
+        own = _case_of_slide(connection, series)
+        if case.series_instance_uid is not None or slide is None or (own is not None and not _may_give(own)):
+            msg = f"this slide cannot be attached to case {case_id}: choose one that is complete and not counted yet"
+            raise WrongState(msg)
+        if own is not None and own.order_id is None:
+            cases.move(connection, own.id, CaseState.CANCELLED, f"its slide went to case {case_id}", actor=actor)
+        elif own is not None:
+            cause = f"its slide went to case {case_id}; waiting for the slide"
+            cases.move(connection, own.id, CaseState.ORDERED, cause, actor=actor, series_instance_uid=None)
+            wait_s = self._settings.slide_timeout_s
+            self._work.ask(connection, WAIT_SLIDE, f"{own.order_id}:{series}", own.order_id, delay_s=wait_s)
+        values = {"series_instance_uid": series, "container_identifier": slide.container_identifier}
+        cases.note(connection, case_id, "a person attached the slide", actor=actor, **values)
+        self._match_slide(connection, series)
 
     def give_up_order(self, case_id: str) -> None:
         """The order of a slide did not come in time."""
@@ -195,6 +230,9 @@ class Linking:
         """Give the slide to its order's case, or to a case of its own that waits."""
         slide = connection.execute(sa.select(slides).where(slides.c.series_instance_uid == series)).one()
         found = self._find_order(connection, slide)
+        own = _case_of_slide(connection, series)
+        if own is not None and own.order_id not in {None, found.order_id}:  # attached by a person
+            found = _judge(connection, own.order_id, slide)
         case = cases.current(connection, self._give_case(connection, slide, found))
         problem = (
             _incomplete(slide)
@@ -253,6 +291,19 @@ class Linking:
         if found.order_id is not None and own.order_id is None:
             cases.note(connection, own.id, "the order is here", order_id=found.order_id, **shown)
         return str(own.id)
+
+
+def _may_give(case: Row[Any]) -> bool:
+    """Whether a case can do without its slide: nothing was counted, and a person or an order is waited for."""
+    return case.run == 0 and CaseState(case.state) in {CaseState.WAITING, CaseState.HELD}
+
+
+def _judge(connection: Connection, order_id: str, slide: Row[Any]) -> Match:
+    """An order and a slide that a person brought together."""
+    order = order_book.read_order(connection, order_id)
+    assert order is not None
+    identity, _ = registrations.known(connection, slide)
+    return Match(order_id=order_id, problem=patient_problem(order.patient, identity.patient))
 
 
 def _case_of_slide(connection: Connection, series: str) -> Row[Any] | None:

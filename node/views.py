@@ -48,7 +48,7 @@ class CaseRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorklistQuery:
-    """Which part of the worklist. `search` matches accession, patient id, patient name and container, any case."""
+    """Which part of the worklist. Each word of `search` is in the accession, patient id or name, container or id."""
 
     search: str = ""
     states: tuple[CaseState, ...] = ()  # empty: all
@@ -109,6 +109,7 @@ class CaseView:
 
     row: CaseRow
     order: Order | None
+    has_slide: bool  # from its arrival on; `slides` has it once it was read
     slides: tuple[SlideInfo, ...]
     status: ResultStatus | None  # None before a first report
     revision: int

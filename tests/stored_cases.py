@@ -23,18 +23,20 @@ from dicom_io.store import FileStore, InstanceHeader
 from hl7.results import ResultsConfig, encode_oru
 from node import cases
 from node.accounts import Person, Role
+from node.actions import CaseActions
 from node.archive import analysis_file, save_analysis
 from node.cell_book import CellBook
 from node.codes import load_codes
 from node.database import Database, accounts, deliveries, instances, objects, orders, slides
 from node.export import result_json
+from node.linking import Linking
 from node.opening import prepare
 from node.passwords import Passwords
 from node.queues import Work
 from node.reviewing import Reviewing
 from node.run_book import RunRecord, keep_run
 from node.sessions import Sessions
-from node.settings import Settings, WebSettings
+from node.settings import IntakeSettings, Settings, WebSettings
 from node.sign_in import SignIn
 from node.views import CaseState, Check
 from node.web.classes import class_views
@@ -90,6 +92,7 @@ class Site:
             "classes": class_views(load_codes(), class_color),
             "registry": CollectorRegistry(),
             "receiver": self.receiver,
+            "actions": CaseActions(self.database, self.work, Linking(IntakeSettings(), self.database, self.work)),
             "cells": cells,
             "reviewing": Reviewing(site, self.database, self.work, cells),
             "cache": self.home / "cache",
@@ -191,7 +194,7 @@ def slide_case(site: Site, folder: Path, **changes: Any) -> str:
 
 
 def crowded_case(site: Site, folder: Path, cells: int) -> str:
-    """A finished case of the real slide in `folder` with very many cells, in rows; no result objects are made of them."""
+    """A finished case of the real slide in `folder` with very many cells, in rows; nothing is written of them."""
     paths = receive_slide(site, folder)
     with DicomSlide.open(paths) as slide:
         info = slide.info

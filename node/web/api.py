@@ -1,15 +1,15 @@
-"""The JSON the pages read: worklist, case, result, files, and the changes as server-sent events."""
+"""The JSON the pages read: worklist, case, result and files."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse
-from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from node.actions import Action, offered
 from node.cases import list_cases, read_case
 from node.views import CaseEvent, CaseFile, CaseRow, CaseState, CaseView, ClassView, DeliveryView, WorklistQuery
+from node.web.identity import Viewer
 from node.web.problems import RequestError
 from node.web.sources import Sources
 from pipeline.domain import Order, ResultStatus, SlideInfo
@@ -53,6 +53,7 @@ class CaseAnswer:
     events: tuple[CaseEvent, ...]
     deliveries: tuple[DeliveryView, ...]
     files: tuple[FileLink, ...]
+    actions: tuple[Action, ...]  # what the person who asks can do with it now
 
 
 @api.get("/worklist")
@@ -81,8 +82,8 @@ def classes(sources: Sources) -> tuple[ClassView, ...]:
 
 
 @api.get("/cases/{case_id}")
-def case(case_id: str, sources: Sources) -> CaseAnswer:
-    """One case: order, slides, history, deliveries and what can be downloaded."""
+def case(case_id: str, sources: Sources, person: Viewer) -> CaseAnswer:
+    """One case: order, slides, history, deliveries, what can be downloaded, and what can be done."""
     view = _case(sources, case_id)
     return CaseAnswer(
         row=view.row,
@@ -93,6 +94,7 @@ def case(case_id: str, sources: Sources) -> CaseAnswer:
         events=view.events,
         deliveries=view.deliveries,
         files=tuple(_link(file) for file in view.files if file.path.is_file()),
+        actions=offered(view, person),
     )
 
 
@@ -104,15 +106,6 @@ def case_file(case_id: str, name: str, sources: Sources, download: bool = False)
             saved_as = f"{case_id}-{name}" if download else None
             return FileResponse(file.path, media_type=file.media_type, filename=saved_as)
     raise RequestError(404, "the case has no such file", field="name", remedy="choose one of the case's `files`")
-
-
-@api.get("/events", response_class=EventSourceResponse)
-async def events(request: Request) -> AsyncIterator[ServerSentEvent]:
-    """A `case` event with the row of each case whose state, stage or progress changes."""
-    async with request.app.state.feed.listen() as page:
-        yield ServerSentEvent(comment="listening", retry=2000)
-        while True:
-            yield ServerSentEvent(event="case", data=await page.get())
 
 
 def _case(sources: Sources, case_id: str) -> CaseView:

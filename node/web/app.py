@@ -11,9 +11,11 @@ from starlette.staticfiles import StaticFiles
 from dicom_io.frames import FrameTables
 from node.cases import changed_since
 from node.catalogue import Catalogue
+from node.web.actions import actions
 from node.web.api import api
 from node.web.cells import cells
 from node.web.dicomweb import DicomWeb, search
+from node.web.events import events
 from node.web.feed import CaseFeed
 from node.web.headers import SecurityHeaders
 from node.web.health import health
@@ -27,7 +29,7 @@ from node.web.session import session
 from node.web.sources import Sources, WebSources
 from node.web.storing import storing
 
-_PAGES = {"/": "index.html", "/cases/{case_id}": "case.html"}
+_PAGES = {"/": "index.html", "/signin": "signin.html", "/cases/{case_id}": "case.html"}
 _NEVER_GZIPPED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "multipart/*", "application/dicom", "application/octet-stream")
 
 
@@ -49,7 +51,7 @@ def create_web(sources: WebSources) -> FastAPI:
     install_problem_answers(app)
     app.include_router(health)
     app.include_router(session)
-    for part in (api, cells, reviews):
+    for part in (api, actions, events, cells, reviews):
         app.include_router(part, dependencies=[Depends(find_viewer)])
     for service in (search, retrieve, render, storing):
         app.include_router(service, dependencies=[Depends(may_use_dicomweb)])

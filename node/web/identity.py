@@ -23,7 +23,8 @@ _BASIC = {"WWW-Authenticate": 'Basic realm="Marrow Node", charset="UTF-8"'}
 def find_person(request: Request, sources: Sources) -> Person | None:
     """Who is signed in, None when nobody is."""
     token = request.cookies.get(COOKIE)
-    person = sources.sessions.person(token, used=UNATTENDED not in request.headers) if token else None
+    unattended = UNATTENDED in request.headers or request.headers.get("accept") == "text/event-stream"
+    person = sources.sessions.person(token, used=not unattended) if token else None
     if person is None and sources.settings.demo_reviewer and _is_local(request):
         return DEMO_REVIEWER
     return person

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from node.accounts import Person, set_password
+from node.errors import SignInRefused
 from node.sessions import token_hash
 from node.web.identity import COOKIE, Viewer, address_of
 from node.web.problems import RequestError
@@ -62,7 +63,10 @@ def change_password(passwords: NewPassword, person: Viewer, request: Request, so
     """Change one's own password, which ends one's sessions elsewhere."""
     if person.demo:
         raise RequestError(409, "the demo reviewer has no password", remedy="sign in with an account")
-    sources.sign_in.check(person.name, passwords.current, address_of(request))
+    try:
+        sources.sign_in.check(person.name, passwords.current, address_of(request))
+    except SignInRefused as exc:  # 401 would say that nobody is signed in
+        raise RequestError(422, "this is not your password", field="current", remedy="correct it") from exc
     set_password(
         sources.database,
         sources.passwords,

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
+from node.actions import CaseActions
 from node.cell_book import CellBook
 from node.database import Database
 from node.passwords import Passwords
@@ -40,11 +41,13 @@ class WebSources:
     classes: tuple[ClassView, ...]
     registry: CollectorRegistry
     receiver: Receiver
+    actions: CaseActions
     cells: CellBook
     reviewing: Reviewing
     cache: Path
     static: Path = STATIC
     poll_interval_s: float = 0.5
+    session_check_s: float = 15.0  # how long a page may listen on after its session has ended
 
 
 def get_sources(request: Request) -> WebSources:

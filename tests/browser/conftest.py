@@ -45,7 +45,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture
 def address(site: Site, pages: Path) -> Iterator[str]:
     """Where the web side over `site` answers."""
-    sources = site.web_sources(static=pages, poll_interval_s=0.05)
+    sources = site.web_sources(static=pages, poll_interval_s=0.05, session_check_s=0.5)
     server = WebServer(create_web(sources), "127.0.0.1", 0)
     server.start()
     yield f"http://127.0.0.1:{server.port}"

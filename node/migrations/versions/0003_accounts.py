@@ -1,14 +1,16 @@
-"""Accounts, sessions and failed sign-ins; urgent cases."""
+"""Accounts, sessions and failed sign-ins; cases that are urgent, and the text they are found by."""
 
 import sqlalchemy as sa
 from alembic import op
+
+from node.cases import search_text
 
 revision = "0003"
 down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Create the tables and the column."""
+    """Create the tables and the columns, and fill what is searched."""
     op.create_table(
         "accounts",
         sa.Column("name", sa.Text(), nullable=False),
@@ -38,3 +40,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("origin", name=op.f("pk_sign_in_failures")),
     )
     op.add_column("cases", sa.Column("urgent", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("cases", sa.Column("search_text", sa.Text(), server_default="", nullable=False))
+    _fill()
+
+
+def _fill() -> None:
+    connection = op.get_bind()
+    names = ("id", "accession_number", "container_identifier", "patient_id", "patient_name", "search_text")
+    cases = sa.table("cases", *(sa.column(name, sa.Text) for name in names))
+    for case in connection.execute(sa.select(cases)).mappings().all():
+        filled = cases.update().where(cases.c.id == case["id"]).values(search_text=search_text(dict(case)))
+        connection.execute(filled)

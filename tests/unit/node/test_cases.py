@@ -1,13 +1,18 @@
 """The state machine, and what the worklist reads."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 
+import node
 from node import cases
 from node.cases import changed_since, list_cases, read_case
 from node.database import Database
 from node.errors import UnknownCase, WrongState
+from node.opening import migrate
 from node.views import CaseState, WorklistQuery
 from pipeline.domain import Priority
 
@@ -95,3 +100,48 @@ def test_progress_of_the_whole_case_only_grows() -> None:
     values = [cases.whole_progress(stage, fraction) for stage in stages for fraction in (0.0, 0.5, 1.0)]
     assert values == sorted(values)
     assert (values[0], values[-1]) == (0.0, 1.0)
+
+
+def test_each_word_is_searched_without_case_and_accents(database: Database) -> None:
+    with database.write() as connection:
+        found = cases.create(
+            connection,
+            CaseState.ORDERED,
+            "order received",
+            accession_number="S26-00017",
+            patient_name="Müller-Groß^Zoë",
+            patient_id="PID_1%",
+        )
+        cases.create(connection, CaseState.ORDERED, "order received", patient_name="Muster^Zoe")
+
+    def hits(search: str) -> list[str]:
+        page = list_cases(database, WorklistQuery(search=search))
+        assert page.total == len(page.rows)
+        return [row.case_id for row in page.rows]
+
+    for search in ("MULLER", "zoë müller", "gross 00017", "s26-00017", "pid_1%", found.lower()):
+        assert hits(search) == [found], search
+    assert len(hits(" zoe ")) == 2
+    assert hits("%") == [found]
+    assert hits("muller muster") == []
+    with database.write() as connection:
+        cases.note(connection, found, "the slide is here", container_identifier="GLASS-7")
+    assert hits("glass-7 zoe") == [found]
+
+
+def test_cases_of_an_older_version_are_found_too(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'node.sqlite'}")
+    configuration = Config()
+    configuration.set_main_option("script_location", str(Path(node.__file__).parent / "migrations"))
+    with database.write() as connection:
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "0002")
+        connection.exec_driver_sql(
+            "INSERT INTO cases (id, state, priority, patient_name, created_at, updated_at, run, attempts, progress,"
+            " revision, alerts, synthetic) VALUES ('C1', 'held', 'R', 'Müller^Zoë', '2026-10-05 09:00:00',"
+            " '2026-10-05 09:00:00', 0, 0, 0, 0, '[]', 0)"
+        )
+    migrate(database)
+    (row,) = list_cases(database, WorklistQuery(search="muller")).rows
+    assert (row.case_id, row.urgent) == ("C1", False)
+    database.close()

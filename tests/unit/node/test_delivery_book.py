@@ -61,13 +61,13 @@ def test_all_delivered_is_reported(database: Database, work: Work, case_id: str)
 
 def test_what_a_person_must_see_is_held_after_delivery(database: Database, work: Work, case_id: str) -> None:
     with database.write() as connection:
-        cases.note(connection, case_id, "noted", hold_cause="too few cells")
+        cases.note(connection, case_id, "noted", hold_cause="too few cells", result_status="P")
     for name in ("pacs", "lis"):
         attempt(database, work, f"{case_id}:0:{name}", SENT)
     row = view(database, case_id).row
     assert (row.state, row.cause) == (CaseState.HELD, "too few cells")
     with database.write() as connection:
-        dispatch.accept(connection, case_id, "anna", "seen")
+        dispatch.accept(connection, work, case_id, "anna", "seen")
     assert view(database, case_id).row.state is CaseState.REPORTED
 
 

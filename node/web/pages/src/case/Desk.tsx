@@ -12,9 +12,10 @@ import { CountPanel } from "../review/CountPanel";
 import { keyCaps, storedLayout, storeLayout, type KeyLayout } from "../review/keys";
 import { useSession, type ReviewSession } from "../review/session";
 import { SignDialog } from "../review/SignDialog";
-import type { CaseDetail, CellClass, Person } from "../shared/api";
+import type { CaseDetail, CellClass } from "../shared/api";
 import { ARTEFACT, lineages } from "../shared/classes";
-import { Refusal } from "../shared/Frame";
+import { Refusal } from "../shared/Refusal";
+import { usePerson } from "../shared/Session";
 import { Viewer } from "../viewer/Viewer";
 import { TABS, useAddress, type Tab } from "./address";
 import { Overview } from "./Parts";
@@ -24,7 +25,6 @@ import { useReviewKeys } from "./shortcuts";
 interface Props {
   detail: CaseDetail;
   classes: CellClass[];
-  person: Person | undefined;
   /** Whether there is a review, or will be as soon as it is read. */
   counted: boolean;
   session: ReviewSession | undefined;
@@ -34,8 +34,9 @@ interface Props {
 
 const TITLES: Record<Tab, string> = { cells: "Cells", slide: "Slide", overview: "Overview" };
 
-export function Desk({ detail, classes, person, counted, session, instead }: Props) {
+export function Desk({ detail, classes, counted, session, instead }: Props) {
   const changes = useSession(session);
+  const person = usePerson();
   const names = useMemo(() => classes.map((one) => one.name), [classes]);
   const [at, change] = useAddress(names);
   const arrangement = useArrangement(session, classes, at.filter, changes);
@@ -102,7 +103,7 @@ export function Desk({ detail, classes, person, counted, session, instead }: Pro
         {session?.failure && (
           <div class="bench-failure">
             <Refusal error={session.failure} />
-            <button type="button" onClick={() => session.dismiss()}>Close</button>
+            <button type="button" class="button" onClick={() => session.dismiss()}>Close</button>
           </div>
         )}
         <div class="tab-panel" id="tab-panel" role="tabpanel" aria-labelledby={`tab-${tab}`}>

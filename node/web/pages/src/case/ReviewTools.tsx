@@ -18,10 +18,10 @@ export function ReviewTools({ session, editable, chosen, actions }: Props) {
       {editable && (
         <div class="review-buttons" role="toolbar" aria-label="Chosen cells">
           <span class="chosen number muted">{chosen ? `${count(chosen)} chosen` : ""}</span>
-          <button type="button" disabled={!chosen} onClick={actions.confirm} title="The shown class is right">Confirm <kbd>⏎</kbd></button>
-          <button type="button" disabled={!chosen} onClick={actions.reject} title="Not a cell to count: becomes “others”">Artefact <kbd>Del</kbd></button>
-          <button type="button" disabled={!session.canUndo} onClick={actions.undo} aria-label="Undo" title="Undo (Ctrl+Z)">↶</button>
-          <button type="button" disabled={!session.canRedo} onClick={actions.redo} aria-label="Redo" title="Redo (Ctrl+Y)">↷</button>
+          <button type="button" class="button" disabled={!chosen} onClick={actions.confirm} title="The shown class is right">Confirm <kbd>⏎</kbd></button>
+          <button type="button" class="button" disabled={!chosen} onClick={actions.reject} title="Not a cell to count: becomes “others”">Artefact <kbd>Del</kbd></button>
+          <button type="button" class="button" disabled={!session.canUndo} onClick={actions.undo} aria-label="Undo" title="Undo (Ctrl+Z)">↶</button>
+          <button type="button" class="button" disabled={!session.canRedo} onClick={actions.redo} aria-label="Redo" title="Redo (Ctrl+Y)">↷</button>
         </div>
       )}
     </div>

@@ -2,9 +2,11 @@
 
 import { render } from "preact";
 import { useCallback, useEffect, useReducer, useState } from "preact/hooks";
-import { fileUrl, getJson, type CaseDetail, type CaseRow, type Bundle, type CellClass, type NoResult, type Person } from "../shared/api";
+import { Actions } from "../shared/Actions";
+import { fileUrl, getJson, type CaseDetail, type CaseRow, type Bundle, type CellClass, type NoResult } from "../shared/api";
 import { personName } from "../shared/format";
-import { Frame, Refusal } from "../shared/Frame";
+import { Frame } from "../shared/Frame";
+import { Refusal } from "../shared/Refusal";
 import { useCaseEvents } from "../shared/live";
 import { isActive, PriorityTag, Progress, StateBadge } from "../shared/State";
 import { ReviewSession } from "../review/session";
@@ -23,7 +25,6 @@ interface Shown {
 function CasePage() {
   const { shown, error, reload, patch } = useCase();
   const classes = useAnswer<CellClass[]>("/api/classes");
-  const person = useAnswer<Person>("/api/session");
   const opening = useReview(shown, classes);
   const { session } = opening;
   const live = useCaseEvents(
@@ -42,7 +43,7 @@ function CasePage() {
   return (
     <Frame live={live}>
       {error && <Refusal error={error} />}
-      {shown && classes ? <Body shown={shown} classes={classes} person={person} opening={opening} /> : !error && <p class="loading">Loading the case…</p>}
+      {shown && classes ? <Body shown={shown} classes={classes} opening={opening} onActed={reload} /> : !error && <p class="loading">Loading the case…</p>}
     </Frame>
   );
 }
@@ -108,11 +109,11 @@ function useReview(shown: Shown | undefined, classes: CellClass[] | undefined): 
 interface BodyProps {
   shown: Shown;
   classes: CellClass[];
-  person: Person | undefined;
   opening: Opening;
+  onActed: () => void;
 }
 
-function Body({ shown: { detail, noResult }, classes, person, opening }: BodyProps) {
+function Body({ shown: { detail, noResult }, classes, opening, onActed }: BodyProps) {
   const { row } = detail;
   useEffect(() => {
     document.title = `${row.accession_number || row.case_id} · Marrow Node`;
@@ -125,9 +126,9 @@ function Body({ shown: { detail, noResult }, classes, person, opening }: BodyPro
   return (
     <div class="case">
       <div class="case-view">
-        <Head detail={detail} alerts={alerts} />
+        <Head detail={detail} alerts={alerts} onActed={onActed} />
         <Notices detail={detail} bundle={bundle} />
-        {detail.slides.length > 0 ? <Desk detail={detail} classes={classes} person={person} counted={opening.counted} session={opening.session} instead={noCount} /> : noCount}
+        {detail.slides.length > 0 ? <Desk detail={detail} classes={classes} counted={opening.counted} session={opening.session} instead={noCount} /> : noCount}
       </div>
       <div class="thirds">
         {warnings && <Warnings warnings={warnings} unrecognised={bundle?.unrecognised ?? []} />}
@@ -140,7 +141,7 @@ function Body({ shown: { detail, noResult }, classes, person, opening }: BodyPro
   );
 }
 
-function Head({ detail, alerts }: { detail: CaseDetail; alerts: string[] }) {
+function Head({ detail, alerts, onActed }: { detail: CaseDetail; alerts: string[]; onActed: () => void }) {
   const { row, order, slides } = detail;
   const patient = order?.patient ?? slides[0]?.patient;
   const facts: [string, string | null | undefined][] = [
@@ -168,6 +169,7 @@ function Head({ detail, alerts }: { detail: CaseDetail; alerts: string[] }) {
       <dl class="facts">
         {facts.filter(([, value]) => value).map(([term, value]) => <div key={term}><dt>{term}</dt><dd class="number">{value}</dd></div>)}
       </dl>
+      <Actions detail={detail} onDone={onActed} />
       {report && <a class="button" href={fileUrl(row.case_id, report.name)}>Report (PDF)</a>}
     </div>
   );

@@ -5,7 +5,7 @@ import { sheetUrl } from "../gallery/sheets";
 import type { CellClass } from "../shared/api";
 import { codeOf } from "../shared/classes";
 import { capital, exactTime, percent } from "../shared/format";
-import { Refusal } from "../shared/Frame";
+import { Refusal } from "../shared/Refusal";
 import { Swatch } from "../shared/Swatch";
 import type { CellTable } from "../viewer/cells";
 import { NEED, readCell, type CellFacts } from "./api";
@@ -45,8 +45,8 @@ export function CellPane(props: Props) {
       </div>
       <div class="cell-more">
         <div class="cell-actions">
-          <button type="button" onClick={props.onElsewhere}>{props.elsewhere} <kbd>⇧⏎</kbd></button>
-          <button type="button" class="plain-button" aria-label="Close the cell" onClick={props.onClose}>×</button>
+          <button type="button" class="button" onClick={props.onElsewhere}>{props.elsewhere} <kbd>⇧⏎</kbd></button>
+          <button type="button" class="button plain-button" aria-label="Close the cell" onClick={props.onClose}>×</button>
         </div>
         {facts && (
           <>

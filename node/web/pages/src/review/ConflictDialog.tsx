@@ -4,7 +4,7 @@ import type { CellClass } from "../shared/api";
 import { exactTime } from "../shared/format";
 import { Swatch } from "../shared/Swatch";
 import { NONE, type CellTable } from "../viewer/cells";
-import { Dialog } from "./Dialog";
+import { Dialog } from "../shared/Dialog";
 import type { Conflict } from "./session";
 
 const LISTED = 8;

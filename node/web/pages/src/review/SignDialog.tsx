@@ -4,9 +4,9 @@ import { useState } from "preact/hooks";
 import type { CaseDetail, CellClass, Person } from "../shared/api";
 import { brief, codeOf, lineages } from "../shared/classes";
 import { capital, count, percent, personName } from "../shared/format";
-import { Refusal } from "../shared/Frame";
+import { Refusal } from "../shared/Refusal";
 import { Swatch } from "../shared/Swatch";
-import { Dialog } from "./Dialog";
+import { Dialog } from "../shared/Dialog";
 import type { ReviewSession } from "./session";
 
 interface Props {
@@ -46,7 +46,7 @@ export function SignDialog({ detail, classes, session, person, onClose, onSigned
         </p>
         {review.alerts.filter((alert) => alert.kind !== "review" && alert.kind !== "rescreen").map((alert) => <p key={alert.text} class="notice">{alert.text}</p>)}
         {review.open > 0 && (
-          <label class="reason">
+          <label class="field">
             <span><strong class="number">{count(review.open)} of {count(review.needed)}</strong> mandatory reviews are open. To sign all the same, say why; the reason goes into the report.</span>
             <textarea required maxLength={500} rows={2} value={reason} onInput={(event) => setReason(event.currentTarget.value)} />
           </label>

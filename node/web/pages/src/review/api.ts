@@ -96,13 +96,14 @@ export class ConflictError extends NodeError {
 
 const root = (caseId: string): string => `/api/cases/${encodeURIComponent(caseId)}`;
 
-export const readReview = (caseId: string): Promise<Review> => getJson(`${root(caseId)}/review`);
+export const readReview = (caseId: string, unattended = false): Promise<Review> =>
+  getJson(`${root(caseId)}/review`, undefined, unattended);
 
 export const readCell = (caseId: string, cell: number, signal: AbortSignal): Promise<CellFacts> =>
   getJson(`${root(caseId)}/cells/${cell}`, signal);
 
 export const readChanges = (caseId: string, since: number): Promise<{ version: number; changes: MadeBy[] }> =>
-  getJson(`${root(caseId)}/review/changes?since=${since}`);
+  getJson(`${root(caseId)}/review/changes?since=${since}`, undefined, true);
 
 export async function postChanges(
   caseId: string, run: number, changes: Wish[],

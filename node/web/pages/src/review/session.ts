@@ -123,7 +123,7 @@ export class ReviewSession {
       const foreign = changes.filter((change) => this.takeIn(change));
       if (foreign.some((change) => this.isHidden(change.cell))) await this.reload();
       if (foreign.length) this.notice = said(foreign);
-      this.review = await readReview(this.caseId);
+      this.review = await readReview(this.caseId, true);
     });
   }
 

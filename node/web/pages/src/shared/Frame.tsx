@@ -1,37 +1,36 @@
-/** What every page has around it: the bar, the live mark, a refusal. */
+/** What every page has around it: the bar with the live mark and who is signed in. */
 
 import type { ComponentChildren } from "preact";
-import { NodeError } from "./api";
+import { Session } from "./Session";
+
+export { Refusal } from "./Refusal";
+
+export function Brand() {
+  return (
+    <a class="brand" href="/">
+      <svg class="mark" viewBox="0 0 24 24" aria-hidden="true">
+        <circle cx="12" cy="12" r="10.5" class="mark-cell" />
+        <path d="M7 13.5a4 4 0 0 1 3.4-6.2c1.6 0 2 1 3.4 1.1 1.9.2 3.6 1.5 3.4 4.1-.2 2.7-2.4 4.6-5 4.2-1.6-.2-1.7-1.2-3-1.6-.9-.3-1.7-.7-2.2-1.6z" class="mark-nucleus" />
+      </svg>
+      Marrow Node
+    </a>
+  );
+}
 
 export function Frame({ live, children }: { live: boolean; children: ComponentChildren }) {
   return (
     <>
       <a class="skip" href="#main">Skip to the content</a>
       <header class="bar">
-        <a class="brand" href="/">
-          <svg class="mark" viewBox="0 0 24 24" aria-hidden="true">
-            <circle cx="12" cy="12" r="10.5" class="mark-cell" />
-            <path d="M7 13.5a4 4 0 0 1 3.4-6.2c1.6 0 2 1 3.4 1.1 1.9.2 3.6 1.5 3.4 4.1-.2 2.7-2.4 4.6-5 4.2-1.6-.2-1.7-1.2-3-1.6-.9-.3-1.7-.7-2.2-1.6z" class="mark-nucleus" />
-          </svg>
-          Marrow Node
-        </a>
+        <Brand />
         <span class="bar-note">Bone marrow differential count</span>
         <span class={live ? "live live-on" : "live"} role="status">
           <span class="live-dot" aria-hidden="true" />
           {live ? "Live" : "Connecting…"}
         </span>
+        <Session />
       </header>
       <main id="main" tabIndex={-1}>{children}</main>
     </>
-  );
-}
-
-export function Refusal({ error }: { error: Error }) {
-  const remedy = error instanceof NodeError ? error.remedy : "check that the node runs, then reload the page";
-  return (
-    <div class="refusal" role="alert">
-      <strong>{error.message || "The node did not answer"}</strong>
-      {remedy && <span> Remedy: {remedy}.</span>}
-    </div>
   );
 }

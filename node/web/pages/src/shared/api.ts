@@ -98,6 +98,28 @@ export interface FileLink {
   size: number;
 }
 
+export type ActionName = "attach" | "accept" | "rerun" | "requeue" | "cancel";
+
+/** What can be done with a case now, by the person who asks. */
+export interface Action {
+  name: ActionName;
+  label: string;
+  effect: string;
+  needs: ("slide" | "reason")[];
+}
+
+/** A slide that can be attached to a case. */
+export interface FreeSlide {
+  series_instance_uid: string;
+  accession_number: string;
+  container_id: string;
+  patient_id: string;
+  patient_name: string;
+  received_at: string;
+  problem: string;
+  case_id: string | null;
+}
+
 export interface CaseDetail {
   row: CaseRow;
   order: Order | null;
@@ -107,6 +129,7 @@ export interface CaseDetail {
   events: CaseEvent[];
   deliveries: Delivery[];
   files: FileLink[];
+  actions: Action[];
 }
 
 export interface CellClass {
@@ -161,19 +184,26 @@ export class NodeError extends Error {
   }
 }
 
-export const getJson = <T>(path: string, signal?: AbortSignal): Promise<T> => ask(path, signal ? { signal } : {});
+/** `unattended`: the page asks by itself, which must not keep a session open that nobody uses. */
+export function getJson<T>(path: string, signal?: AbortSignal, unattended = false): Promise<T> {
+  return ask(path, { ...(signal ? { signal } : {}), ...(unattended ? { headers: { "X-Unattended": "1" } } : {}) });
+}
 
-export function sendJson<T>(method: "POST" | "PUT" | "DELETE", path: string, body: unknown): Promise<T> {
-  return ask(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+export function sendJson<T>(method: "POST" | "PUT" | "DELETE", path: string, body?: unknown): Promise<T> {
+  return ask(path, body === undefined ? { method } : { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 }
 
 async function ask<T>(path: string, options: RequestInit): Promise<T> {
   const answer = await fetch(path, { ...options, headers: { Accept: "application/json", ...options.headers } });
-  if (answer.ok) return (await answer.json()) as T;
+  if (answer.ok) return (answer.status === 204 ? undefined : await answer.json()) as T;
+  if (answer.status === 401 && location.pathname !== "/signin") location.replace(signInUrl());
   const body = (await answer.json().catch(() => ({}))) as Record<string, unknown>;
   const said = (name: string, otherwise: string) => (typeof body[name] === "string" ? body[name] : otherwise);
   throw new NodeError(answer.status, said("error", answer.statusText), said("field", ""), said("remedy", ""), body);
 }
+
+/** The sign-in page, which leads back here. */
+export const signInUrl = (): string => `/signin?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`;
 
 export function fileUrl(caseId: string, name: string, download = false): string {
   const path = `/api/cases/${encodeURIComponent(caseId)}/files/${encodeURIComponent(name)}`;

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { NOTHING, only, toggled, type Selection } from "../gallery/selection";
 import { getJson, type CaseDetail, type CellClass } from "../shared/api";
-import { Refusal } from "../shared/Frame";
+import { Refusal } from "../shared/Refusal";
 import { OutlineStore, type CellTable } from "./cells";
 import { LayerPanel } from "./LayerPanel";
 import { Overlay, type Areas, type Layers, type Shown } from "./overlay";

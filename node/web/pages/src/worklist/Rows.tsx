@@ -1,6 +1,6 @@
 /** The table of the worklist. */
 
-import { caseUrl, type CaseRow } from "../shared/api";
+import { caseUrl, type CaseRow, type CaseState } from "../shared/api";
 import { age, ago, exactTime, personName } from "../shared/format";
 import { isActive, PriorityTag, Progress, StateBadge } from "../shared/State";
 import type { ListQuery, SortKey } from "./query";
@@ -26,16 +26,23 @@ interface Props {
   query: ListQuery;
   now: number;
   onSort: (sort: SortKey) => void;
+  onAct: ((caseId: string) => void) | undefined;
 }
 
-export function Rows({ rows, query, now, onSort }: Props) {
+const FOR_A_PERSON: CaseState[] = ["held", "failed"];
+const MAY_NEED_ONE: CaseState[] = ["ordered", "waiting"];
+
+export function Rows({ rows, query, now, onSort, onAct }: Props) {
   return (
     <table>
       <caption class="unseen">Cases, one a row</caption>
       <thead>
-        <tr>{COLUMNS.map((column) => <Head key={column.title} column={column} query={query} onSort={onSort} />)}</tr>
+        <tr>
+          {COLUMNS.map((column) => <Head key={column.title} column={column} query={query} onSort={onSort} />)}
+          {onAct && <th scope="col"><span>To do</span></th>}
+        </tr>
       </thead>
-      <tbody>{rows.map((row) => <Row key={row.case_id} row={row} now={now} />)}</tbody>
+      <tbody>{rows.map((row) => <Row key={row.case_id} row={row} now={now} onAct={onAct} />)}</tbody>
     </table>
   );
 }
@@ -53,10 +60,13 @@ function Head({ column, query, onSort }: { column: Column; query: ListQuery; onS
   );
 }
 
-function Row({ row, now }: { row: CaseRow; now: number }) {
+function Row({ row, now, onAct }: Pick<Props, "now" | "onAct"> & { row: CaseRow }) {
   return (
     <tr class={`row-${row.state}`} data-case={row.case_id}>
-      <td><PriorityTag priority={row.priority} /></td>
+      <td>
+        {row.urgent && <span class="tag tag-bad urgent">Urgent</span>}
+        <PriorityTag priority={row.priority} />
+      </td>
       <td class="number"><a class="open" href={caseUrl(row.case_id)}>{row.accession_number || row.case_id}</a></td>
       <td class="patient">{personName(row.patient_name) || "—"}<small class="number">{row.patient_id}</small></td>
       <td class="number fixed">{row.container_id || "—"}</td>
@@ -71,6 +81,18 @@ function Row({ row, now }: { row: CaseRow; now: number }) {
         {row.synthetic && <span class="tag">Synthetic</span>}
         {row.cause && <span class="text" title={row.cause}>{row.cause}</span>}
       </td>
+      {onAct && <td class="act">{actButton(row, onAct)}</td>}
     </tr>
+  );
+}
+
+/** Held and failed cases wait for a person; for those that wait for a slide or an order, one may step in. */
+function actButton(row: CaseRow, onAct: (caseId: string) => void) {
+  const waits = FOR_A_PERSON.includes(row.state);
+  if (!waits && !MAY_NEED_ONE.includes(row.state)) return null;
+  return (
+    <button type="button" class={waits ? "button" : "link"} aria-label={`Decide on ${row.accession_number || row.case_id}`} onClick={() => onAct(row.case_id)}>
+      Decide…
+    </button>
   );
 }

@@ -2,21 +2,25 @@
 
 import { render } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { ActionDialog } from "../shared/Actions";
 import { getJson, type CaseRow, type CaseState, type Worklist } from "../shared/api";
 import { count } from "../shared/format";
 import { Frame, Refusal } from "../shared/Frame";
 import { useCaseEvents, useNow } from "../shared/live";
+import { usePerson } from "../shared/Session";
 import { StateBadge, STATES } from "../shared/State";
 import { apiPath, PAGE_SIZE, readAddress, writeAddress, type ListQuery, type SortKey } from "./query";
 import { Rows } from "./Rows";
 
-const REFRESH_AFTER_MS = 400; // changes come in bursts; one request for each burst
+const REFRESH_AFTER_MS = 700; // so often at most, however many cases come and go
 
 function WorklistPage() {
   const [query, setQuery] = useState(() => readAddress(location.search));
   const { list, error, reload, patch } = useWorklist(query);
   const now = useNow();
   const live = useCaseEvents(patch, reload);
+  const person = usePerson();
+  const [acting, setActing] = useState<string>();
 
   const change = (part: Partial<ListQuery>, replace = false) => {
     const next = { ...query, page: 0, ...part };
@@ -41,11 +45,12 @@ function WorklistPage() {
       {list && (
         <>
           <div class="card worklist">
-            {list.rows.length ? <Rows rows={list.rows} query={query} now={now} onSort={sortBy} /> : <Empty query={query} />}
+            {list.rows.length ? <Rows rows={list.rows} query={query} now={now} onSort={sortBy} onAct={person && person.role !== "viewer" ? setActing : undefined} /> : <Empty query={query} />}
           </div>
           <Pages query={query} list={list} onPage={(page) => change({ page })} />
         </>
       )}
+      {acting && <ActionDialog caseId={acting} onClose={() => setActing(undefined)} onDone={(detail) => patch(detail.row)} />}
     </Frame>
   );
 }
@@ -58,28 +63,33 @@ function useWorklist(query: ListQuery) {
   const asked = useRef<AbortController | undefined>(undefined);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
 
-  const reload = useCallback(async () => {
+  const read = useCallback(async (unattended: boolean) => {
     asked.current?.abort();
     const controller = (asked.current = new AbortController());
     try {
-      setList(await getJson<Worklist>(path, controller.signal));
+      setList(await getJson<Worklist>(path, controller.signal, unattended));
       setError(undefined);
     } catch (reason) {
       if (!controller.signal.aborted) setError(reason as Error);
     }
   }, [path]);
-  useEffect(() => void reload(), [reload]);
+  const newest = useRef(read);
+  newest.current = read;
+  useEffect(() => void read(false), [read]);
+  useEffect(() => () => clearTimeout(timer.current), []);
 
   const patch = (row: CaseRow) => {
     const shown = list?.rows.find((other) => other.case_id === row.case_id);
-    if (shown && list) {
+    if (shown) {
       setList((current) => current && { ...current, rows: current.rows.map((other) => (other.case_id === row.case_id ? row : other)) });
     }
-    if (shown?.state === row.state) return;
-    clearTimeout(timer.current);
-    timer.current = setTimeout(() => void reload(), REFRESH_AFTER_MS);
+    if (timer.current || (shown?.state === row.state && shown.urgent === row.urgent)) return;
+    timer.current = setTimeout(() => {
+      timer.current = undefined;
+      void newest.current(true);
+    }, REFRESH_AFTER_MS);
   };
-  return { list, error, reload: () => void reload(), patch };
+  return { list, error, reload: () => void read(true), patch };
 }
 
 function Search({ value, onSearch }: { value: string; onSearch: (search: string) => void }) {
