@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import sqlalchemy as sa
 from dbos import DBOS
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from prometheus_client import CollectorRegistry
 from scipy import ndimage
@@ -42,7 +43,7 @@ from node.web.classes import class_views
 from node.web.dicomweb import Receiver
 from node.web.sources import WebSources
 from pipeline.domain import CELL_CLASSES, Box, Cell, Priority, Report, Slide
-from tests.builders import build_analysis, build_cell, build_report
+from tests.builders import build_analysis, build_cell, build_cells, build_report
 
 _WAY = (CaseState.WAITING, CaseState.QUEUED, CaseState.RUNNING, CaseState.DELIVERING, CaseState.REPORTED)
 _MEDIA = {"RESULT": "application/json", "OVERVIEW": "image/png", "ORU": "x-application/hl7-v2+er7"}
@@ -183,13 +184,42 @@ def reported_case(site: Site, **changes: Any) -> str:
 
 def slide_case(site: Site, folder: Path, **changes: Any) -> str:
     """A finished case of the real slide in `folder`, received; its cells are nuclei found by their colour."""
-    headers = [site.receive(path) for path in sorted(folder.glob("*.dcm"))]
-    paths = [header.path for header in headers]
+    paths = receive_slide(site, folder)
     with DicomSlide.open(paths) as slide:
-        analysis = build_analysis(slide.info, cells=cells_by_colour(slide))
+        cells = cells_by_colour(slide)
+        analysis = build_analysis(slide.info, cells=cells, saliency=middle_saliency(len(cells)))
         report = build_report(slide=slide.info, analysis=analysis, **changes)
         picture = _thumbnail(slide)
     return store_case(site, CaseState.REPORTED, report=report, slide_paths=paths, picture=picture)
+
+
+def crowded_case(site: Site, folder: Path, cells: int) -> str:
+    """A finished case of the real slide in `folder` with very many cells, in rows; nothing is written of them."""
+    paths = receive_slide(site, folder)
+    with DicomSlide.open(paths) as slide:
+        info = slide.info
+    counts = {name: round(cells * share) for name, share in zip(CELL_CLASSES, _SHARES, strict=True)}
+    report = build_report(slide=info, analysis=build_analysis(info, cells=build_cells(counts, size=info.size)))
+    case_id = store_case(site, CaseState.REPORTED)
+    report = replace(report, case_id=case_id)
+    assert report.analysis is not None
+    save_analysis(report.analysis, analysis_file(site.folder, case_id, 0))
+    with site.database.write() as connection:
+        _store_parts(connection, case_id, report, exists=True)
+        keep_run(connection, _record_of(report, tuple(paths)))
+    return case_id
+
+
+def receive_slide(site: Site, folder: Path) -> list[Path]:
+    """The files of a slide as the node keeps them."""
+    return [site.receive(path).path for path in sorted(folder.glob("*.dcm"))]
+
+
+def middle_saliency(cells: int, side: int = 14) -> NDArray[np.uint8]:
+    """A classifier that looked at the middle of every cell, (cells, side, side)."""
+    across = np.linspace(-1, 1, side)
+    spot = 255 * np.exp(-4 * (across[:, None] ** 2 + across**2))
+    return np.repeat(spot.astype(np.uint8)[None], cells, axis=0)
 
 
 def cells_by_colour(slide: Slide, mpp: float = 1.0) -> tuple[Cell, ...]:

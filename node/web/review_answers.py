@@ -11,7 +11,7 @@ from node.alerts import Alert
 from node.review import NO_CLASS, Change
 from node.review_book import Signature
 from node.reviewing import Review
-from pipeline.domain import CELL_CLASSES, Component, DifferentialCount, ResultStatus
+from pipeline.domain import CELL_CLASSES, BundleInfo, Component, DifferentialCount, ResultStatus
 from pipeline.geometry import area
 
 
@@ -52,6 +52,16 @@ class SignatureAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BundleAnswer:
+    """Which locked model counted, and the classes it cannot return."""
+
+    name: str
+    version: str
+    digest: str
+    unrecognised: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewAnswer:
     """The review of the current run: how far it is, the model's and the experts' count side by side, the signature."""
 
@@ -70,6 +80,8 @@ class ReviewAnswer:
     changed_since_signed: bool
     may_sign: bool
     blind: bool
+    bundle: BundleAnswer | None
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +145,14 @@ def review_answer(opened: Review) -> ReviewAnswer:
         changed_since_signed=opened.changed_since_signed,
         may_sign=opened.may_sign,
         blind=bool(opened.table.sampled.any()),
+        bundle=None if opened.record is None else _bundle(opened.record.bundle),
+        warnings=(*(opened.record.warnings if opened.record else ()), *opened.analysis.warnings),
+    )
+
+
+def _bundle(bundle: BundleInfo) -> BundleAnswer:
+    return BundleAnswer(
+        name=bundle.name, version=bundle.version, digest=bundle.digest, unrecognised=bundle.unrecognised
     )
 
 

@@ -1,7 +1,7 @@
 /** The smaller cards of the case page. */
 
-import { fileUrl, type CaseDetail, type CaseEvent, type Delivery, type FileLink, type Result } from "../shared/api";
-import { bytes, capital, count, dateTime, exactTime } from "../shared/format";
+import { fileUrl, type Bundle, type CaseDetail, type CaseEvent, type Delivery, type FileLink } from "../shared/api";
+import { bytes, count, dateTime, exactTime } from "../shared/format";
 import { StateBadge } from "../shared/State";
 
 export function Overview({ detail }: { detail: CaseDetail }) {
@@ -24,28 +24,17 @@ export function Overview({ detail }: { detail: CaseDetail }) {
   );
 }
 
-export function Warnings({ result, unrecognised }: { result: Result; unrecognised: string[] }) {
-  const excluded = Object.entries(result.differential?.excluded ?? {});
+export function Warnings({ warnings, unrecognised }: { warnings: string[]; unrecognised: string[] }) {
   return (
     <section class="card" aria-labelledby="warnings-title">
-      <h2 id="warnings-title">Warnings and excluded cells</h2>
-      {result.warnings.length > 0 || unrecognised.length > 0 ? (
+      <h2 id="warnings-title">Warnings</h2>
+      {warnings.length > 0 || unrecognised.length > 0 ? (
         <ul class="warnings card-body">
-          {result.warnings.map((warning) => <Warning key={warning}>{warning}</Warning>)}
+          {warnings.map((warning) => <Warning key={warning}>{warning}</Warning>)}
           {unrecognised.length > 0 && <Warning>This bundle cannot recognise: {unrecognised.join(", ")}.</Warning>}
         </ul>
       ) : (
         <p class="card-body muted">No warning.</p>
-      )}
-      {excluded.length > 0 && (
-        <table class="plain">
-          <thead><tr><th scope="col">Found, not part of the count</th><th scope="col">Cells</th></tr></thead>
-          <tbody>
-            {excluded.map(([name, cells]) => (
-              <tr key={name} class={cells ? "" : "muted"}><th scope="row">{capital(name)}</th><td class="number">{count(cells)}</td></tr>
-            ))}
-          </tbody>
-        </table>
       )}
     </section>
   );
@@ -106,7 +95,7 @@ export function Deliveries({ deliveries }: { deliveries: Delivery[] }) {
 
 const KINDS: Record<string, string> = {
   SEG: "Segmentation", ANN: "Cell annotations", SR: "Structured report", SR3D: "Regions (3D SR)", ORU: "HL7 result",
-  RESULT: "Result as JSON", OVERVIEW: "Overview picture", GEOJSON: "Cells for QuPath", PDF: "Report",
+  SEGROI: "Regions", RESULT: "Result as JSON", OVERVIEW: "Overview picture", GEOJSON: "Cells for QuPath", PDF: "Report", PDFDCM: "Report as DICOM",
 };
 
 export function Downloads({ caseId, files }: { caseId: string; files: FileLink[] }) {
@@ -133,7 +122,7 @@ export function Downloads({ caseId, files }: { caseId: string; files: FileLink[]
   );
 }
 
-export function Provenance({ detail, result }: { detail: CaseDetail; result: Result | undefined }) {
+export function Provenance({ detail, bundle }: { detail: CaseDetail; bundle: Bundle | undefined }) {
   const slide = detail.slides[0];
   const order = detail.order;
   return (
@@ -149,8 +138,8 @@ export function Provenance({ detail, result }: { detail: CaseDetail; result: Res
         {slide && <Fact term="Scanner">{[slide.manufacturer, slide.model_name, slide.serial_number].filter(Boolean).join(" ") || "not stated"}</Fact>}
         {slide?.acquired_at && <Fact term="Scanned">{dateTime(slide.acquired_at)}</Fact>}
         {slide && <Fact term="Study UID"><span class="uid number">{slide.study_instance_uid}</span></Fact>}
-        {result && <Fact term="Model bundle">{result.bundle.name} {result.bundle.version}</Fact>}
-        {result && <Fact term="Bundle digest"><span class="uid number">{result.bundle.digest}</span></Fact>}
+        {bundle && <Fact term="Model bundle">{bundle.name} {bundle.version}</Fact>}
+        {bundle && <Fact term="Bundle digest"><span class="uid number">{bundle.digest}</span></Fact>}
       </dl>
     </section>
   );

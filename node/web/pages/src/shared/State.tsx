@@ -34,12 +34,12 @@ export function PriorityTag({ priority }: { priority: CaseRow["priority"] }) {
 
 const STAGES: Record<string, string> = {
   quality: "Checking quality", regions: "Finding regions", tiles: "Choosing tiles", cells: "Finding cells",
-  classes: "Classifying cells", count: "Counting", encode: "Writing results", deliver: "Delivering",
+  classes: "Classifying cells", count: "Counting", encode: "Writing results", deliver: "Delivering", sign: "Making the signed result",
 };
 
 export function Progress({ row }: { row: CaseRow }) {
   const done = Math.round(Math.min(1, Math.max(0, row.progress)) * 100);
-  const label = STAGES[row.stage] ?? (row.stage ? capital(row.stage) : "Starting");
+  const label = STAGES[row.stage] ?? (row.stage ? capital(row.stage) : row.state === "delivering" ? "Delivering" : "Starting");
   return (
     <span class="progress">
       <span class="progress-track" role="progressbar" aria-label={label} aria-valuemin={0} aria-valuemax={100} aria-valuenow={done}>

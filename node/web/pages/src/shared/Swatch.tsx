@@ -1,5 +1,12 @@
-/** A spot in the colour of a class; the name always stands beside it. */
+/** A mark in the colour of a class and the shape of its lineage; the name or the code always stands beside it. */
 
-export function Swatch({ color }: { color: string }) {
-  return <span class="swatch" aria-hidden="true"><svg viewBox="0 0 11 11"><rect width="11" height="11" rx="2" fill={color} /></svg></span>;
+import type { CellClass } from "./api";
+import { SHAPE_PATHS, shapeOf } from "./classes";
+
+export function Swatch({ of }: { of: Pick<CellClass, "color" | "lineage"> }) {
+  return (
+    <span class="swatch" aria-hidden="true">
+      <svg viewBox="0 0 12 12"><path d={SHAPE_PATHS[shapeOf(of.lineage)]} fill={of.color} /></svg>
+    </span>
+  );
 }

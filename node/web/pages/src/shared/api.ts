@@ -156,18 +156,19 @@ export interface Person {
   demo: boolean;
 }
 
-/** The part of `result.json` the case page reads. */
-export interface Result {
-  bundle: { name: string; version: string; digest: string; unrecognised?: string[] };
-  differential: {
-    total: number;
-    components: Component[];
-    me_ratio: number | null;
-    me_definition?: string;
-    excluded: Record<string, number>;
-  } | null;
+/** Which locked model made a result, and the classes it cannot return. */
+export interface Bundle {
+  name: string;
+  version: string;
+  digest: string;
+  unrecognised: string[];
+}
+
+/** The part of `result.json` the page of a case without a count reads. */
+export interface NoResult {
+  bundle: Bundle;
   warnings: string[];
-  reason?: string;
+  reason: string;
 }
 
 /** A refusal of the node: what is wrong, in which field, and the remedy; `body` is all it said. */

@@ -9,11 +9,18 @@ interface Columns {
   y: number[];
   model: number[];
   probability: number[];
+  expert: number[];
+  version: number[];
   review: boolean[];
 }
 
+/** No class: the expert has not judged the cell, or the model's class is hidden until one does. */
+export const NONE = -1;
+
 const BUCKET = 256;
-const BLOCK = 2048;
+const BLOCK = 1024;
+
+const read = (caseId: string): Promise<Columns> => getJson(`/api/cases/${encodeURIComponent(caseId)}/cells`);
 
 export class CellTable {
   readonly count: number;
@@ -21,11 +28,18 @@ export class CellTable {
   readonly id: Int32Array;
   readonly x: Float32Array;
   readonly y: Float32Array;
-  readonly model: Uint8Array;
+  /** Places in `/api/classes`, or NONE. */
+  readonly model: Int8Array;
+  readonly expert: Int8Array;
   /** The class that counts now: the expert's where there is one. */
-  readonly shown: Uint8Array;
+  readonly shown: Int8Array;
   readonly probability: Float32Array;
-  readonly review: Uint8Array;
+  /** Of the newest change of the cell. */
+  readonly version: Int32Array;
+  /** 1 where an expert must look before the case is signed. */
+  readonly needed: Uint8Array;
+  /** Grows when the columns are read again. */
+  revision = 0;
   private readonly places = new Map<number, number>();
   private readonly buckets = new Map<number, number[]>();
 
@@ -35,10 +49,13 @@ export class CellTable {
     this.id = Int32Array.from(columns.id);
     this.x = Float32Array.from(columns.x);
     this.y = Float32Array.from(columns.y);
-    this.model = Uint8Array.from(columns.model);
-    this.shown = Uint8Array.from(columns.model);
-    this.probability = Float32Array.from(columns.probability);
-    this.review = Uint8Array.from(columns.review, Number);
+    this.model = new Int8Array(this.count);
+    this.expert = new Int8Array(this.count);
+    this.shown = new Int8Array(this.count);
+    this.probability = new Float32Array(this.count);
+    this.version = new Int32Array(this.count);
+    this.needed = new Uint8Array(this.count);
+    this.fill(columns);
     columns.id.forEach((id, index) => {
       this.places.set(id, index);
       const key = bucketKey(columns.x[index]! / BUCKET, columns.y[index]! / BUCKET);
@@ -49,11 +66,30 @@ export class CellTable {
   }
 
   static async load(caseId: string): Promise<CellTable> {
-    return new CellTable(await getJson<Columns>(`/api/cases/${encodeURIComponent(caseId)}/cells`));
+    return new CellTable(await read(caseId));
+  }
+
+  /** Reads again what the model and the experts say; false when the case has been analysed again since. */
+  async refresh(caseId: string): Promise<boolean> {
+    const columns = await read(caseId);
+    if (columns.run !== this.run) return false;
+    this.fill(columns);
+    this.revision++;
+    return true;
   }
 
   indexOf(id: number): number | undefined {
     return this.places.get(id);
+  }
+
+  /** The expert's class of a cell, or NONE for the model's. */
+  judge(index: number, expert: number): void {
+    this.expert[index] = expert;
+    this.shown[index] = expert === NONE ? this.model[index]! : expert;
+  }
+
+  isOpen(index: number): boolean {
+    return this.needed[index] === 1 && this.expert[index] === NONE;
   }
 
   /** The cell nearest to a point, at most `reach` away. */
@@ -70,6 +106,14 @@ export class CellTable {
     }
     return best;
   }
+
+  private fill(columns: Columns): void {
+    this.model.set(columns.model);
+    this.probability.set(columns.probability);
+    this.version.set(columns.version);
+    columns.review.forEach((needed, index) => (this.needed[index] = Number(needed)));
+    columns.expert.forEach((expert, index) => this.judge(index, expert));
+  }
 }
 
 const bucketKey = (column: number, row: number): number => Math.floor(row) * 65_536 + Math.floor(column);
@@ -80,7 +124,7 @@ export class OutlineStore {
 
   constructor(private readonly caseId: string, private readonly arrived: () => void) {}
 
-  /** Outlines in an area, by cell id, as far as they have come; asks for the rest unless there are too many. */
+  /** Outlines in an area, by cell id, as far as they have come; asks for the rest. */
   *within(area: { x0: number; y0: number; x1: number; y1: number }): Generator<[number, number[]]> {
     const columns = range(Math.floor(area.x0 / BLOCK), Math.floor(area.x1 / BLOCK));
     const rows = range(Math.floor(area.y0 / BLOCK), Math.floor(area.y1 / BLOCK));

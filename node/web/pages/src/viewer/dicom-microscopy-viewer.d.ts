@@ -26,7 +26,8 @@ declare module "dicom-microscopy-viewer" {
   export interface OlMap {
     on(type: "postrender", listener: (event: { frameState: FrameState | null }) => void): void;
     on(type: "moveend", listener: () => void): void;
-    on(type: "singleclick", listener: (event: { coordinate: [number, number] }) => void): void;
+    on(type: "click", listener: (event: { coordinate: [number, number]; originalEvent: MouseEvent }) => void): void;
+    getViewport(): HTMLElement;
     getView(): OlView;
     getSize(): [number, number] | undefined;
     getCoordinateFromPixel(pixel: [number, number]): [number, number] | null;

@@ -65,6 +65,14 @@ export class SlideView {
     this.viewer.cleanup();
   }
 
+  /** A canvas over the slide and under scale bar and overview. */
+  addCanvas(): HTMLCanvasElement {
+    const canvas = document.createElement("canvas");
+    const viewport = this.map.getViewport();
+    viewport.insertBefore(canvas, viewport.querySelector(".ol-overlaycontainer"));
+    return canvas;
+  }
+
   /** Calls `draw` with each frame the slide is painted in. */
   onFrame(draw: (mapping: Mapping) => void): void {
     this.map.on("postrender", ({ frameState }) => {
@@ -83,8 +91,11 @@ export class SlideView {
     });
   }
 
-  onClick(clicked: (x: number, y: number) => void): void {
-    this.map.on("singleclick", ({ coordinate }) => clicked(coordinate[0], -1 - coordinate[1]));
+  /** `adding` when shift or control was held. */
+  onClick(clicked: (x: number, y: number, adding: boolean) => void): void {
+    this.map.on("click", ({ coordinate: [x, y], originalEvent: { shiftKey, ctrlKey, metaKey } }) =>
+      clicked(x, -1 - y, shiftKey || ctrlKey || metaKey),
+    );
   }
 
   place(): Place | undefined {
