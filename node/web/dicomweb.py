@@ -36,12 +36,16 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DicomWeb:
-    """What the services work on; `cache` is a folder for metadata that takes long to make."""
+    """What the services work on.
+
+    `cache` is a folder for metadata that takes long to make; `public_url` replaces the address a request names.
+    """
 
     catalogue: Catalogue
     tables: FrameTables
     cache: Path
     receiver: Receiver
+    public_url: str = ""
 
 
 def get_dicomweb(request: Request) -> DicomWeb:
@@ -55,7 +59,8 @@ search = APIRouter(prefix=PREFIX, tags=["dicomweb"])
 
 def root_of(request: Request) -> str:
     """The address of the service as the client sees it; retrieve and bulk addresses are absolute."""
-    return f"{request.base_url}{PREFIX[1:]}"
+    address = get_dicomweb(request).public_url or str(request.base_url)
+    return f"{address.rstrip('/')}{PREFIX}"
 
 
 def accepted(request: Request) -> tuple[MediaRange, ...]:

@@ -1,7 +1,7 @@
 """Multipart bodies (RFC 2387, PS3.18 section 8.6): streamed out with an exact length, streamed in to files."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -12,31 +12,24 @@ from starlette.responses import StreamingResponse
 
 from node.web.problems import RequestError
 
-_CHUNK = 1 << 20
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part to send: bytes, or a file by its path."""
+    """One part to send; what `chunks` gives, `length` bytes together, is asked for when its turn has come."""
 
     content_type: str
-    content: bytes | Path
+    length: int
+    chunks: Callable[[], Iterable[bytes]]
     location: str = ""
 
-    @property
-    def length(self) -> int:
-        return self.content.stat().st_size if isinstance(self.content, Path) else len(self.content)
 
-    def chunks(self) -> Iterator[bytes]:
-        if isinstance(self.content, bytes):
-            yield self.content
-            return
-        with self.content.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
+def single_answer(part: Part, headers: Mapping[str, str]) -> StreamingResponse:
+    """One part without a multipart body around it."""
+    told = {**headers, "Content-Type": part.content_type, "Content-Length": str(part.length)}
+    return StreamingResponse(part.chunks(), headers=told)
 
 
-def multipart_answer(parts: Sequence[Part], media_type: str, headers: dict[str, str]) -> StreamingResponse:
+def multipart_answer(parts: Sequence[Part], media_type: str, headers: Mapping[str, str]) -> StreamingResponse:
     """A multipart/related answer of parts of one media type; the first boundary line comes without a preamble."""
     boundary = uuid.uuid4().hex
     heads = [_head(part, boundary) for part in parts]

@@ -19,7 +19,13 @@ class WebServer:
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
         config = uvicorn.Config(
-            app, access_log=False, log_config=None, server_header=False, timeout_graceful_shutdown=1, lifespan="off"
+            app,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,  # uvicorn would believe any local client; see `ProxiedRequests`
+            timeout_graceful_shutdown=1,
+            lifespan="off",
         )
         self._host, self._port = host, port
         self._server = uvicorn.Server(config)
