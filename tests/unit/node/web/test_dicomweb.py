@@ -193,8 +193,30 @@ def test_pictures_fit_the_viewport(client: TestClient, kept: dict[str, InstanceH
     assert Image.open(io.BytesIO(segment.content)).mode == "L"
     for place in (f"/dicomweb/studies/{header.study_instance_uid}/thumbnail", address(header, "thumbnail")):
         assert max(Image.open(io.BytesIO(client.get(place).content)).size) <= 256
-    assert client.get(address(header, "rendered"), params={"viewport": "0,1"}).status_code == 400
+    part = client.get(address(header, "rendered"), params={"viewport": "64,64,100,,200,50"}).content
+    assert Image.open(io.BytesIO(part)).size == (64, 16)
     assert client.get(address(kept["highdicom-sr_document.dcm"], "rendered")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"viewport": "0,1"}, 400),
+        ({"viewport": "64"}, 400),
+        ({"viewport": "64,64,-1,0"}, 400),
+        ({"viewport": "64,64,0,0,9,9,9"}, 400),
+        ({"viewport": "64,64,1e9,0"}, 400),
+        ({"viewport": "64,64,99999,0"}, 422),
+        ({"quality": "0"}, 400),
+        ({"iccprofile": "adobergb"}, 400),
+        ({"accept": "image/gif"}, 406),
+    ],
+)
+def test_pictures_that_cannot_be_made(
+    client: TestClient, kept: dict[str, InstanceHeader], asked: dict[str, str], status: int
+) -> None:
+    answer = client.get(address(kept[SLIDE], "rendered"), params=asked)
+    assert (answer.status_code, bool(answer.json()["error"])) == (status, True)
 
 
 @pytest.mark.parametrize("path", ["", "/metadata", "/thumbnail", "/series/1.2/metadata", "/series/1/instances/2"])
