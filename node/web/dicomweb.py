@@ -14,6 +14,7 @@ from dicom_io.header import InstanceHeader
 from dicom_io.media import MediaRange, choose_simple, parse_accept
 from dicom_io.qido import BadQuery, Level, parse_query
 from dicom_io.store import FileStore
+from dicom_io.uids import is_uid
 from node.catalogue import Catalogue, Held
 from node.web.problems import RequestError
 
@@ -86,7 +87,8 @@ def require_held(
     services: DicomWeb, study: str, series: str | None = None, instance: str | None = None
 ) -> tuple[Held, ...]:
     """The instances of an address; RequestError 404 when there is none."""
-    held = services.catalogue.held(study, series, instance)
+    named = [uid for uid in (study, series, instance) if uid is not None]
+    held = services.catalogue.held(study, series, instance) if all(map(is_uid, named)) else ()
     if not held:
         raise RequestError(404, "no such study, series or instance", field="address", remedy="search for it first")
     return held
@@ -141,11 +143,9 @@ def _search(request: Request, services: DicomWeb, level: Level, within: Mapping[
         headers["Warning"] = f'299 node "There are {found.remaining} additional results that can be requested"'
     elif query.ignored:
         headers["Warning"] = f'299 node "Unknown attributes were ignored: {len(query.ignored)}"'
-    return json_answer(list(found.records), media_type, headers)
+    return Response(b"[" + b",".join(found.records) + b"]", headers=headers, media_type=media_type)
 
 
-def json_answer(
-    document: list[Any] | dict[str, Any], media_type: str, headers: Mapping[str, str], status: int = 200
-) -> Response:
+def json_answer(document: dict[str, Any], media_type: str, headers: Mapping[str, str], status: int = 200) -> Response:
     """A document of the DICOM JSON Model."""
     return Response(dump(document), status, headers, media_type=media_type)
