@@ -21,6 +21,7 @@ from node.web.feed import CaseFeed
 from node.web.headers import SecurityHeaders
 from node.web.health import health
 from node.web.identity import find_viewer, may_use_dicomweb
+from node.web.limits import TimelyBodies
 from node.web.problems import RequestError, install_problem_answers
 from node.web.proxies import ProxiedRequests
 from node.web.render import render
@@ -63,6 +64,7 @@ def create_web(sources: WebSources) -> FastAPI:
     app.mount("/static", StaticFiles(directory=sources.static, check_dir=False), name="static")
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4, exclude_content_types=_NEVER_GZIPPED)
     app.add_middleware(SameOrigin)
+    app.add_middleware(TimelyBodies)
     app.add_middleware(CrossOrigin, path=PREFIX, origins=sources.settings.cors_origins)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(ProxiedRequests, trusted=sources.settings.trusted_proxies)
