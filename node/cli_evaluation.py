@@ -60,13 +60,15 @@ def baselines(
     stages: Annotated[str, typer.Option(help="Of regions,tiles,classes.")] = "regions,tiles,classes",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every network.")] = None,
     side: Annotated[int | None, typer.Option(min=32, help="Side of every image in pixels.")] = None,
+    skip: Annotated[str, typer.Option(help="Networks to leave out, such as VGG16,ResNeXt101_32x8d.")] = "",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
 ) -> None:
     """Published networks (U-Net, DeepLabV3, ResNet50, VGG16, ViT ...) beside ours, all trained the same way."""
     from pipeline.evaluation.baselines import scale_of
     from pipeline.evaluation.comparison import compare, markdown, stages_of
 
-    chosen = scale_of(scale, steps=steps, side=side, threads=threads)
+    left_out = [name.strip() for name in skip.split(",") if name.strip()]
+    chosen = scale_of(scale, steps=steps, side=side, threads=threads, skip=left_out)
     with bar("baselines") as say:
         table = compare(chosen, out, real, stages_of(stages), say)
     print(markdown(table))

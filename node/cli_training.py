@@ -2,7 +2,7 @@
 
 import csv
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -90,12 +90,15 @@ def make_bundle(
     imagenet: Annotated[Path, typer.Option(help="efficientnet-lite0-57934424.pth")],
     work: Annotated[Path, typer.Option(help="Folder of the runs.")],
     out: Annotated[Path, typer.Option(help="The bundle's folder.")],
+    scale: Annotated[Literal["full", "tiny"], typer.Option(help="tiny: every step, nothing learnt, minutes.")] = "full",
 ) -> None:
     """The default bundle, every stage, by its recipe."""
+    from pipeline.training.recipe import Recipe, tiny
     from pipeline.training.recipe import make_bundle as make
 
+    recipe = tiny(Recipe()) if scale == "tiny" else Recipe()
     with _bar("bundle") as say:
-        make(mll, pbc, imagenet, work, out, say=say)
+        make(mll, pbc, imagenet, work, out, recipe, say)
     print(out)
 
 

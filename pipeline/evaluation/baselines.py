@@ -6,7 +6,7 @@ network is kept as it ends, so that a stopped comparison goes on where it was.
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ Row = dict[str, float]
 class StageScale:
     """Side of an image in pixels; optimiser steps and images of each; examples to learn from and to test on.
 
-    An example is a slide (regions, tiles) or a cell of each class and source (classes).
+    An example is a slide (regions, tiles) or a cell of each class and source (classes). Networks named in `skip` are
+    left out, where a machine is too small for them.
     """
 
     side: int
@@ -45,6 +46,7 @@ class StageScale:
     test: int
     learning_rate: float = 1e-3
     threads: int = 2
+    skip: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,21 +77,27 @@ SCALES: Mapping[str, Scale] = {
 }
 
 
-def scale_of(name: str, *, steps: int | None = None, side: int | None = None, threads: int = 2) -> Scale:
-    """A scale by name, its steps and sides changed where given.
+def scale_of(
+    name: str, *, steps: int | None = None, side: int | None = None, threads: int = 2, skip: Sequence[str] = ()
+) -> Scale:
+    """A scale by name, its steps, sides and networks changed where given.
 
     Raises
     ------
     TrainingError
-        There is no scale of that name, or the side does not suit every network.
+        There is no scale of that name, the side does not suit every network, or one to skip is unknown.
     """
+    known = {*REGIONS, *TILES, *CLASSES}
+    if unknown := [network for network in skip if network not in known]:
+        raise TrainingError(f"no network {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     if name not in SCALES:
         raise TrainingError(f"no scale {name}; there are {', '.join(SCALES)}")
     if side is not None and side % 32:
         raise TrainingError(f"a side of {side} px does not suit every network; give a multiple of 32")
 
     def changed(scale: StageScale) -> StageScale:
-        return replace(scale, steps=steps or scale.steps, side=side or scale.side, threads=threads)
+        steps_, side_ = steps or scale.steps, side or scale.side
+        return replace(scale, steps=steps_, side=side_, threads=threads, skip=tuple(skip))
 
     own = SCALES[name]
     return Scale(regions=changed(own.regions), tiles=changed(own.tiles), classes=changed(own.classes))
@@ -170,12 +178,15 @@ def _compare(
 ) -> dict[str, Row]:
     """Train and judge each network; rows of the same scale already in `folder` are taken from there."""
     rows: dict[str, Row] = {}
+    conditions = {key: value for key, value in asdict(scale).items() if key not in ("threads", "skip")}
     for number, (name, build) in enumerate(builds.items()):
+        if name in scale.skip:
+            continue
         progress(number / len(builds), name)
         place = folder / name.split(" (")[0].replace(" ", "-")
         kept = place / "row.json"
         known: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-        if known.get("scale") != asdict(scale):
+        if known.get("scale") != conditions:
             torch.manual_seed(1)
             model = build(scale.side)
             started = time.process_time()
@@ -183,7 +194,7 @@ def _compare(
             seconds = time.process_time() - started
             size = sum(p.numel() for p in model.parameters()) / 1e6
             row = {**figures(model), "million_weights": size, "training_cpu_s": seconds}
-            known = {"scale": asdict(scale), "row": row}
+            known = {"scale": conditions, "row": row}
             kept.write_text(json.dumps(known, indent=2) + "\n")
             (place / "checkpoint.pt").unlink(missing_ok=True)  # a ResNeXt's is a gigabyte
         rows[name] = known["row"]

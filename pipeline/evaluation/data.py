@@ -51,7 +51,7 @@ class Amounts:
     thumbnails: int = 8
     tile_slides: int = 2
     count_slides: int = 3
-    shifted_cells: int = 250
+    shifted_cells: int = 150
     explained_cells: int = 110
 
 
