@@ -79,7 +79,7 @@ def tiny(recipe: Recipe) -> Recipe:
     """The recipe with the least of everything."""
     return least(
         recipe,
-        {"cells_each": 2, "tile_slides": 2, "thumbnail_slides": 8, "fields": 1, "collages": 2, "epoch_cells": 8},
+        {"cells_each": 2, "tile_slides": 2, "thumbnail_slides": 2, "fields": 1, "collages": 2, "epoch_cells": 8},
     )
 
 
