@@ -93,8 +93,9 @@ def make_bundle(
     scale: Annotated[Literal["full", "tiny"], typer.Option(help="tiny: every step, nothing learnt, minutes.")] = "full",
 ) -> None:
     """The default bundle, every stage, by its recipe."""
-    from pipeline.training.recipe import Recipe, tiny
+    from pipeline.training.recipe import Recipe
     from pipeline.training.recipe import make_bundle as make
+    from pipeline.training.tiny import tiny
 
     recipe = tiny(Recipe()) if scale == "tiny" else Recipe()
     with _bar("bundle") as say:

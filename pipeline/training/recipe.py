@@ -75,14 +75,6 @@ class Recipe:
     )
 
 
-def tiny(recipe: Recipe) -> Recipe:
-    """The recipe with the least of everything."""
-    return least(
-        recipe,
-        {"cells_each": 2, "tile_slides": 2, "thumbnail_slides": 2, "fields": 1, "collages": 2, "epoch_cells": 8},
-    )
-
-
 def make_bundle(
     mll: Path, pbc: Path, imagenet: Path, work: Path, out: Path, recipe: Recipe | None = None, say: Progress = quiet
 ) -> None:
