@@ -44,6 +44,7 @@ class CellsConfig:
     smallest_um2: float = 18.0
     largest_um2: float = 1200.0
     points_per_side: int = 32
+    everything_batch: int = 4
     everything_quality: float = 0.86
     everything_stability: float = 0.9
     nuclei: NucleusRule = field(default_factory=NucleusRule)
@@ -80,23 +81,29 @@ class CellSegmenter:
             return ()
         scale = mpp / self.mpp
         embedding = self.embed(image, mpp)
-        found = self._prompted(embedding, nuclei, scale) if mode == "prompted" else self._everything(embedding)
+        if mode == "prompted":
+            found = self._prompted(embedding, nuclei, scale)
+        else:
+            found = self._everything(embedding, self.scaled_size(image, mpp))
         kept = suppress(found, self.mpp, self.config)
         return tuple(CellMask(polygon=cell.polygon / scale, quality=cell.quality) for cell in kept)
 
     @torch.inference_mode()
     def embed(self, image: RgbImage, mpp: float) -> Tensor:
         """(1, 256, 64, 64) of an image brought to the model's resolution and padded at the right and below."""
-        scale = mpp / self.mpp
-        size = [min(SAM_SIDE, max(1, round(side * scale))) for side in image.shape[1::-1]]
-        scaled = image
-        if size != list(image.shape[1::-1]):
-            scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        size, scaled = self.scaled_size(image, mpp), image
+        if size != image.shape[1::-1]:
+            scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if mpp < self.mpp else cv2.INTER_LINEAR)
         pixels = torch.from_numpy(scaled).to(self.device).permute(2, 0, 1)[None].float()
         padded = torch.zeros(1, 3, SAM_SIDE, SAM_SIDE, device=self.device)
         padded[:, :, : size[1], : size[0]] = normalise(pixels)
         embedding: Tensor = self.encoder(padded)
         return embedding
+
+    def scaled_size(self, image: RgbImage, mpp: float) -> tuple[int, int]:
+        """Width and height of an image at the model's resolution, at most its square."""
+        height, width = (min(SAM_SIDE, max(1, round(side * mpp / self.mpp))) for side in image.shape[:2])
+        return width, height
 
     def _prompted(self, embedding: Tensor, nuclei: Sequence[Nucleus], scale: float) -> list[CellMask]:
         found = []
@@ -118,17 +125,18 @@ class CellSegmenter:
                     found.append(CellMask(polygon=polygon + corner * 16.0, quality=score))
         return found
 
-    def _everything(self, embedding: Tensor) -> list[CellMask]:
+    def _everything(self, embedding: Tensor, size: tuple[int, int]) -> list[CellMask]:
+        """Masks around every point of a grid over the image's own part of the square, (width, height) `size`."""
         config, found = self.config, []
-        step = SAM_SIDE / config.points_per_side
-        axis = (np.arange(config.points_per_side, dtype=np.float32) + 0.5) * step
-        points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 1, 2)
-        for start in range(0, len(points), config.batch):
-            prompts = torch.from_numpy(points[start : start + config.batch]).to(self.device)
-            logits, quality = self.decoder(embedding, prompts, None, multimask=True)
+        points = torch.from_numpy(point_grid(size, SAM_SIDE / config.points_per_side)).to(self.device)
+        smallest, largest = (limit / (self.mpp * LOW_STEP) ** 2 for limit in (config.smallest_um2, config.largest_um2))
+        for part in points.split(config.everything_batch):
+            least = config.everything_quality
+            logits, quality = self.decoder(embedding, part[:, None], None, multimask=True, least_quality=least)
             logits, quality = logits.flatten(0, 1), quality.flatten()
-            high, low = (logits > 1).sum((1, 2)), (logits > -1).sum((1, 2))
-            good = (quality > config.everything_quality) & (high / low.clamp(min=1) > config.everything_stability)
+            high, inside, low = ((logits > level).sum((1, 2)) for level in (1, 0, -1))
+            good = (quality >= least) & (high / low.clamp(min=1) >= config.everything_stability)
+            good &= (inside >= 0.8 * smallest) & (inside <= 1.2 * largest)
             for mask, score in zip(logits[good].float().cpu().numpy(), quality[good].tolist(), strict=True):
                 polygon = trace(mask)
                 if polygon is not None:
@@ -183,6 +191,13 @@ def prompt_box(nucleus: Nucleus, share: float) -> tuple[float, float, float, flo
     x0, y0, x1, y1 = nucleus.box
     dx, dy = (x1 - x0) * share / 2, (y1 - y0) * share / 2
     return x0 - dx, y0 - dy, x1 + dx, y1 + dy
+
+
+def point_grid(size: tuple[int, int], step: float) -> NDArray[np.float32]:
+    """(N, 2) points (x, y) about `step` apart, evenly over an image of (width, height) `size`, row by row."""
+    counts = [max(1, round(side / step)) for side in size]
+    x, y = ((np.arange(n, dtype=np.float32) + 0.5) * (side / n) for n, side in zip(counts, size, strict=True))
+    return np.asarray(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), dtype=np.float32)
 
 
 def window_corners(points: NDArray[np.float32], side: int) -> NDArray[np.int64]:
