@@ -21,6 +21,7 @@ from pipeline.geometry import area, centroid, contains, fill, grid, outline, wid
 from pipeline.image import ImageSlide
 from pipeline.models.sam import LOW_SIDE, SAM_SIDE, PromptDecoder, normalise
 from pipeline.nuclei import Nucleus, NucleusRule, find_nuclei
+from pipeline.prompts import prompts
 
 if TYPE_CHECKING:
     from pipeline.bundle import Bundle
@@ -32,10 +33,19 @@ LOW_STEP = SAM_SIDE // LOW_SIDE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellsConfig:
-    """How masks are asked for and which are kept. Lengths in µm where named so."""
+    """How masks are asked for and which are kept. Lengths in µm where named so.
+
+    Each nucleus's box is widened by `widen` and by `tight`; a mask of the tight one, which may stop at the nucleus,
+    must be better by `tight_malus`. Small nuclei near each other may be lobes of one and are asked for together too.
+    """
 
     field_um: float = 180.0
     widen: float = 0.7
+    tight: float = 0.35
+    tight_malus: float = 0.06
+    lobe_gap_um: float = 4.0
+    largest_lobe_um2: float = 70.0
+    widest_lobes_um: float = 20.0
     window: int = 16
     batch: int = 32
     overlap: float = 0.5
@@ -106,31 +116,40 @@ class CellSegmenter:
         return width, height
 
     def _prompted(self, embedding: Tensor, nuclei: Sequence[Nucleus], scale: float) -> list[CellMask]:
-        found = []
-        boxes = np.array([prompt_box(n, self.config.widen) for n in nuclei], dtype=np.float32) * scale
-        points = np.array([n.centre for n in nuclei], dtype=np.float32) * scale
-        corners = window_corners(points, self.config.window)
-        for start in range(0, len(nuclei), self.config.batch):
-            part = slice(start, start + self.config.batch)
+        """The best mask of each nucleus and of each group of lobes, by the IoU that SAM predicts."""
+        config = self.config
+        asked = prompts(nuclei, self.mpp * scale, config)
+        boxes = np.array([prompt.box for prompt in asked], dtype=np.float32) * scale
+        points = np.array([prompt.centre for prompt in asked], dtype=np.float32) * scale
+        corners = window_corners(points, config.window)
+        best: dict[tuple[int, ...], tuple[float, NDArray[np.float32], NDArray[np.int64]]] = {}
+        for start in range(0, len(asked), config.batch):
+            part = slice(start, start + config.batch)
             logits, quality = self.decoder.decode_windows(
                 embedding,
                 torch.from_numpy(corners[part]).to(self.device),
-                self.config.window,
+                config.window,
                 torch.from_numpy(points[part, None]).to(self.device),
                 torch.from_numpy(boxes[part]).to(self.device),
             )
-            for mask, score, corner in zip(logits.float().cpu().numpy(), quality.tolist(), corners[part], strict=True):
-                polygon = trace(mask)
-                if polygon is not None:
-                    found.append(CellMask(polygon=polygon + corner * 16.0, quality=score))
-        return found
+            masks = logits.float().cpu().numpy()
+            for prompt, mask, value, corner in zip(asked[part], masks, quality.tolist(), corners[part], strict=True):
+                score = value - prompt.malus
+                if prompt.nuclei not in best or best[prompt.nuclei][0] < score:
+                    best[prompt.nuclei] = score, mask, corner
+        traced = ((score, trace(mask), corner) for score, mask, corner in best.values())
+        return [
+            CellMask(polygon=polygon + corner * 16.0, quality=score)
+            for score, polygon, corner in traced
+            if polygon is not None
+        ]
 
     def _everything(self, embedding: Tensor, size: tuple[int, int]) -> list[CellMask]:
         """Masks around every point of a grid over the image's own part of the square, (width, height) `size`."""
         config, found = self.config, []
         points = torch.from_numpy(point_grid(size, SAM_SIDE / config.points_per_side)).to(self.device)
         smallest, largest = (limit / (self.mpp * LOW_STEP) ** 2 for limit in (config.smallest_um2, config.largest_um2))
-        for part in points.split(config.everything_batch):
+        for part in torch.split(points, config.everything_batch):
             least = config.everything_quality
             logits, quality = self.decoder(embedding, part[:, None], None, multimask=True, least_quality=least)
             logits, quality = logits.flatten(0, 1), quality.flatten()
@@ -184,13 +203,6 @@ def segment_image(image: RgbImage, mpp: float, bundle: "Bundle", mode: Mode = "p
     if len(cells) > 65_535:
         raise ImageError(f"{len(cells)} cells do not fit 16-bit labels; cut the image into smaller ones")
     return fill([cell.polygon for cell in cells], image.shape[:2]).astype(np.uint16)
-
-
-def prompt_box(nucleus: Nucleus, share: float) -> tuple[float, float, float, float]:
-    """The nucleus's box, each side moved out by half of `share` of its length."""
-    x0, y0, x1, y1 = nucleus.box
-    dx, dy = (x1 - x0) * share / 2, (y1 - y0) * share / 2
-    return x0 - dx, y0 - dy, x1 + dx, y1 + dy
 
 
 def point_grid(size: tuple[int, int], step: float) -> NDArray[np.float32]:

@@ -91,7 +91,7 @@ def _soft_disc(reach: float, random: np.random.Generator) -> NDArray[np.float32]
     waves = np.append(profile := random.normal(0, 1.2, _ANGLES), profile[0])
     turn = (np.arctan2(y, x) / (2 * np.pi) % 1) * _ANGLES
     edge = reach + np.interp(turn, np.arange(_ANGLES + 1), waves)
-    return np.clip((edge - np.hypot(x, y)) / 4 + 1, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((edge - np.hypot(x, y)) / 4 + 1, 0, 1), dtype=np.float32)
 
 
 def _lay(density: NDArray[np.float32], piece: NDArray[np.float32], x: int, y: int) -> None:

@@ -59,7 +59,8 @@ class Recipe:
     )
     tiles_last: toi.ToiConfig = field(
         default_factory=lambda: toi.ToiConfig(
-            schedule=Schedule(epochs=3, learning_rate=1.5e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, seed=2)
+            spoil=0.3,
+            schedule=Schedule(epochs=5, learning_rate=1.5e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, seed=2),
         )
     )
     collages: int = 400

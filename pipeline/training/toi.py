@@ -68,7 +68,7 @@ def train_toi(
     if train.countable.all() or not train.countable.any():
         raise TrainingError("the tiles are all of one kind; give countable and other ones")
     schedule = config.schedule
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(memory_format=torch.channels_last)
     steps = max(1, len(train.images) // schedule.batch)
     share = train.countable.mean()
     weights = torch.from_numpy(np.where(train.countable, 0.6 / share, 0.4 / (1 - share)))
