@@ -22,7 +22,7 @@ from pipeline.models.sam import OnnxEncoder, decoder_from_onnx
 from pipeline.regions import RegionsConfig
 from pipeline.tiles import TilesConfig
 from pipeline.training import cells, classes, pretrain, roi, synthetic, toi
-from pipeline.training.configs import least
+from pipeline.training.collage import collage
 from pipeline.training.datasets import CellFolder, Crops, allowed_row, join, load_cells
 from pipeline.training.loop import Progress, Schedule, quiet
 
@@ -36,7 +36,7 @@ class Recipe:
     """Seeds and amounts; the defaults made the bundle that ships."""
 
     cells_each: int = 110
-    tile_slides: int = 5
+    tile_slides: int = 9
     thumbnail_slides: int = 24
     fields: int = 16
     real: classes.ClassesConfig = field(
@@ -53,16 +53,17 @@ class Recipe:
     )
     tiles: toi.ToiConfig = field(
         default_factory=lambda: toi.ToiConfig(
-            schedule=Schedule(epochs=8, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1)
+            piled_up=True,
+            schedule=Schedule(epochs=8, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, stop=2),
         )
     )
-    collages: int = 200
-    tiles_joint: toi.ToiConfig = field(
+    tiles_last: toi.ToiConfig = field(
         default_factory=lambda: toi.ToiConfig(
-            spoil=0.35,
-            schedule=Schedule(epochs=4, learning_rate=1.5e-3, batch=16, weight_decay=1e-3, ema=0.97, threads=1, seed=2),
+            spoil=0.3,
+            schedule=Schedule(epochs=5, learning_rate=1.5e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, seed=2),
         )
     )
+    collages: int = 400
     regions: roi.RoiConfig = field(
         default_factory=lambda: roi.RoiConfig(
             schedule=Schedule(epochs=30, learning_rate=2e-3, batch=4, weight_decay=1e-4, threads=1)
@@ -106,16 +107,15 @@ def make_bundle(
 
 
 def _tiles(real: Crops, work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
-    """Synthetic tiles first, then those and collages of real mll crops."""
+    """Synthetic tiles, and collages of real crops; the last slide validates."""
     specs = synthetic.smears(recipe.tile_slides, 300_000)
     tiles = synthetic.Tiles(**_kept(work / "tiles.npz", lambda: synthetic.draw_tiles(specs, say)))
     last = tiles.slides == tiles.slides.max()
-    train, rest = tiles.subset(~last), tiles.subset(last)
+    pieced = synthetic.Tiles(**_kept(work / "collages.npz", lambda: collage(real.part("train"), recipe.collages, 7)))
     model = toi.new_network(recipe.tiles)
-    toi.train_toi(model, train, recipe.tiles, work / "toi-synthetic", validation=rest, progress=say)
-    marrow = real.part("train").subset(np.array([source == "mll" for source in real.part("train").sources]))
-    joint = train.plus(synthetic.collage(marrow, recipe.collages, 7))
-    toi.train_toi(model, joint, recipe.tiles_joint, work / "toi", validation=rest, progress=say)
+    train = tiles.subset(~last).plus(pieced)
+    for name, config in (("toi-first", recipe.tiles), ("toi", recipe.tiles_last)):
+        toi.train_toi(model, train, config, work / name, validation=tiles.subset(last), progress=say)
     save_weights(model, out / "tiles.safetensors")
 
 

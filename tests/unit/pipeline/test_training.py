@@ -24,7 +24,7 @@ from pipeline.training.datasets import CellFolder, Crops, allowed_row, load_cell
 from pipeline.training.labels import CODES, classes_of, split_of
 from pipeline.training.loop import Batch, Schedule, fit
 from pipeline.training.suggest import rank
-from pipeline.training.synthetic import Thumbnails, Tiles, collage
+from pipeline.training.synthetic import Thumbnails, Tiles
 
 
 def write(path: Path, image: np.ndarray) -> None:
