@@ -248,7 +248,7 @@ def test_suggestions_take_turns_between_classes() -> None:
 
 def test_tiny_pretraining_and_classifier(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    encoder = CellEncoder(size=128, dim=32, depth=1, heads=2)
+    encoder = CellEncoder(size=64, dim=32, depth=1, heads=2)
     cells = colours(32)
     short = Schedule(epochs=1, learning_rate=1e-3, batch=16, threads=2)
     pretrain.pretrain(encoder, cells, pretrain.PretrainConfig(schedule=short), tmp_path / "pretrain")
