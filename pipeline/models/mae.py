@@ -73,6 +73,8 @@ class CellEncoder(nn.Module):
         self.blocks = nn.ModuleList(
             Block(dim, heads, mlp_ratio=4, qkv_bias=True, init_values=0.1) for _ in range(depth)
         )
+        for block in self.blocks:
+            block.attn.fused_attn = False  # for so few tokens the fused kernel is slower on a CPU
         self.norm = nn.LayerNorm(dim)
 
     def load_lite0(self, weights: Sequence[Tensor]) -> None:

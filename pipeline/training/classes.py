@@ -38,7 +38,7 @@ class ClassesConfig:
     balance: float = 0.5
     synthetic_share: float = 0.25
     epoch_cells: int | None = None
-    frozen_stages: int = 2
+    frozen_stages: int = 3
     frozen_depthwise: bool = True
     stem_scale: float = 0.4
     augmentation: Augmentation = field(

@@ -44,23 +44,26 @@ class Recipe:
         default_factory=lambda: pretrain.PretrainConfig(
             augmentation=Augmentation(stain=0.1, hue=0.15, saturation=0.25, blur=0.0, noise=0.0),
             schedule=Schedule(
-                epochs=4, learning_rate=1e-3, batch=64, weight_decay=0.05, warmup=0.1, threads=1, bf16=True
+                epochs=4, learning_rate=1e-3, batch=64, weight_decay=0.05, warmup=0.1, threads=1, stop=2, bf16=True
             ),
         )
     )
-    real: classes.ClassesConfig = field(
+    small: classes.ClassesConfig = field(
         default_factory=lambda: classes.ClassesConfig(
-            schedule=Schedule(
-                epochs=8, learning_rate=1e-3, batch=32, weight_decay=0.05, warmup=0.1, ema=0.99, threads=1, bf16=True
-            )
-        )
-    )
-    joint: classes.ClassesConfig = field(
-        default_factory=lambda: classes.ClassesConfig(
-            synthetic_share=0.3,
             epoch_cells=5120,
             schedule=Schedule(
-                epochs=4,
+                epochs=6, learning_rate=1e-3, batch=32, weight_decay=0.05, warmup=0.1, ema=0.995, threads=1, bf16=True
+            ),
+        )
+    )
+    large: classes.ClassesConfig = field(
+        default_factory=lambda: classes.ClassesConfig(
+            epoch_cells=5120,
+            frozen_stages=2,
+            frozen_depthwise=False,
+            mixup=0.0,
+            schedule=Schedule(
+                epochs=5,
                 learning_rate=6e-4,
                 batch=32,
                 weight_decay=0.05,
@@ -203,7 +206,7 @@ def describe(real: Crops, temperature: float, version: str = "0.1.0") -> dict[st
 
 
 def train_cell_classes(real: Crops, imagenet: Path, work: Path, out: Path, recipe: Recipe, say: Progress) -> float:
-    """MAE on all training cells, then classes of real ones, then of both kinds at full size; the temperature."""
+    """MAE on all training cells, then their classes, at last at full size; returns the temperature."""
     torch.manual_seed(1)
     encoder = CellEncoder(**NETWORK | {"size": SMALL})
     model = CellClassifier(encoder, len(CELL_CLASSES))
@@ -212,10 +215,10 @@ def train_cell_classes(real: Crops, imagenet: Path, work: Path, out: Path, recip
     stored = _kept(work / "cells.npz", lambda: synthetic.draw_cells(recipe.cells_each, 100_000, progress=say))
     both = join([train, synthetic_crops(stored["images"], stored["codes"].tolist())])
     pretrain.pretrain(encoder, both, recipe.pretraining, work / "pretrain", say)
-    classes.train_classes(model, train, validation, recipe.real, work / "classes-real", say)
+    classes.train_classes(model, both, validation, recipe.small, work / "classes-small", say)
     large = CellClassifier(CellEncoder(**NETWORK), len(CELL_CLASSES))
     large.load_state_dict(model.state_dict())
-    classes.train_classes(large, both, validation, recipe.joint, work / "classes", say)
+    classes.train_classes(large, both, validation, recipe.large, work / "classes", say)
     save_weights(large, out / "classes.safetensors")
     return classes.fit_temperature(classes.predict(large, validation, turns=ClasserConfig().turns), validation.allowed)
 
