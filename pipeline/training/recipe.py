@@ -161,7 +161,7 @@ def _cells(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
     save_weights(cells.train_cells(decoder, prompts, recipe.decoder, work / "cells", say), out / "cells.safetensors")
 
 
-def describe(real: Crops, temperature: float, version: str = "0.1.0") -> dict[str, Any]:
+def describe(real: Crops, temperature: float, version: str = "0.2.0") -> dict[str, Any]:
     """`bundle.json` without hashes: what each class was learnt from is said of every class."""
     seen = real.part("train")
     certain = seen.allowed[seen.allowed.sum(1) == 1].any(0)
