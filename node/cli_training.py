@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from node.cli_bar import bar as _bar
 

@@ -19,6 +19,7 @@ from pipeline.phantom.samples import FieldSample
 from pipeline.training import classes, commands, datasets, pretrain, roi, toi
 from pipeline.training.annotations import crops_of, load_fields
 from pipeline.training.augment import Augmentation, augment, recolour
+from pipeline.training.collage import collage
 from pipeline.training.commands import folder_and_mpp, load_tiles
 from pipeline.training.configs import read_config
 from pipeline.training.datasets import CellFolder, Crops, allowed_row, load_cells, standard_crop
