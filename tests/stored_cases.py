@@ -200,21 +200,26 @@ def slide_case(site: Site, folder: Path, **changes: Any) -> str:
     return store_case(site, CaseState.REPORTED, report=report, slide_paths=paths, picture=picture)
 
 
-def crowded_case(site: Site, folder: Path, cells: int) -> str:
-    """A finished case of the real slide in `folder` with very many cells, in rows; nothing is written of them."""
+def unwritten_case(site: Site, folder: Path, cells: Sequence[Cell] | None = None) -> str:
+    """A finished case of the real slide in `folder` with its analysis alone: quick, and room for very many cells."""
     paths = receive_slide(site, folder)
     with DicomSlide.open(paths) as slide:
-        info = slide.info
-    counts = {name: round(cells * share) for name, share in zip(CELL_CLASSES, _SHARES, strict=True)}
-    report = build_report(slide=info, analysis=build_analysis(info, cells=build_cells(counts, size=info.size)))
+        info, found = slide.info, cells_by_colour(slide) if cells is None else tuple(cells)
+    analysis = build_analysis(info, cells=found, saliency=middle_saliency(len(found)))
     case_id = store_case(site, CaseState.REPORTED)
-    report = replace(report, case_id=case_id)
-    assert report.analysis is not None
-    save_analysis(report.analysis, analysis_file(site.folder, case_id, 0))
+    report = build_report(case_id=case_id, slide=info, analysis=analysis)
+    save_analysis(analysis, analysis_file(site.folder, case_id, 0))
     with site.database.write() as connection:
         _store_parts(connection, case_id, report, exists=True)
-        keep_run(connection, _record_of(report, tuple(paths)))
+        keep_run(connection, _record_of(report, 0, tuple(paths)))
     return case_id
+
+
+def many_cells(count: int, size: tuple[int, int]) -> tuple[Cell, ...]:
+    """About `count` cells in rows over a slide, of every class."""
+    return build_cells(
+        {name: round(count * share) for name, share in zip(CELL_CLASSES, _SHARES, strict=True)}, size=size
+    )
 
 
 def receive_slide(site: Site, folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from node.settings import ReviewSettings, Settings
 from node.web.app import create_web
 from node.web.identity import COOKIE
 from node.web.server import WebServer
@@ -43,9 +44,16 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def address(site: Site, pages: Path) -> Iterator[str]:
+def review() -> ReviewSettings:
+    """How the site reviews."""
+    return ReviewSettings()
+
+
+@pytest.fixture
+def address(site: Site, pages: Path, review: ReviewSettings) -> Iterator[str]:
     """Where the web side over `site` answers."""
-    sources = site.web_sources(static=pages, poll_interval_s=0.05, session_check_s=0.5)
+    settings = Settings(home=site.home, review=review)
+    sources = site.web_sources(static=pages, poll_interval_s=0.05, session_check_s=0.5, site=settings)
     server = WebServer(create_web(sources), "127.0.0.1", 0)
     server.start()
     yield f"http://127.0.0.1:{server.port}"

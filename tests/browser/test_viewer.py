@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from dicom_io.slide import DicomSlide
 from pipeline.domain import Box
-from tests.stored_cases import Site, slide_case
+from tests.stored_cases import Site, many_cells, slide_case, unwritten_case
 
 
 @pytest.fixture
@@ -30,9 +30,8 @@ def fragment(page: Page) -> str:
 
 
 def hide_overlays(page: Page) -> None:
-    for name in ("Cells", "Regions"):
-        page.get_by_role("checkbox", name=name, exact=True).uncheck()
-    page.get_by_role("button", name="Overlays").click()
+    page.locator(".viewer-slide").focus()
+    page.keyboard.press("Space")
 
 
 def test_the_slide_is_painted_as_the_file_holds_it(
@@ -68,10 +67,14 @@ def test_overlays_switch_on_and_off(page: Page, case_id: str, until: Callable[..
     page.get_by_role("checkbox", name="Regions", exact=True).uncheck()
     assert until(lambda: painted(page) == 0)
     page.get_by_role("checkbox", name="Cells", exact=True).check()
-    page.get_by_role("button", name="None", exact=True).click()
+    classes = page.get_by_role("checkbox", name="Show all classes")
+    classes.click()
     assert until(lambda: painted(page) == 0)
-    page.get_by_role("checkbox", name="Plasma cell").check()
+    page.get_by_role("checkbox", name="Show plasma cell").check()
     assert until(lambda: painted(page) > 100)
+    some = painted(page)
+    page.get_by_role("checkbox", name="Tiles").check()
+    assert until(lambda: painted(page) > some)
 
 
 def test_the_segmentation_is_painted_in_the_colours_of_its_classes(
@@ -111,6 +114,67 @@ def test_the_slide_moves_by_keyboard(page: Page, case_id: str, until: Callable[.
     assert until(lambda: "x=5120" not in fragment(page))
     page.keyboard.press("+")
     assert until(lambda: "r=2.000" not in fragment(page))
+
+
+def test_the_keyboard_alone_goes_from_cell_to_cell_and_judges(
+    page: Page, case_id: str, until: Callable[..., bool]
+) -> None:
+    page.goto(f"/cases/{case_id}#slide&cell=100")
+    until(lambda: "x=" in fragment(page))
+    until(lambda: painted(page) > 500)
+    slide = page.get_by_role("application")
+    slide.focus()
+    page.keyboard.press("PageDown")
+    assert until(lambda: "cell=" in fragment(page) and "cell=100" not in fragment(page))
+    page.keyboard.press("PageUp")
+    assert until(lambda: fragment(page).endswith("cell=100"))
+    page.keyboard.press("Space")
+    assert until(lambda: painted(page) == 0)
+    page.keyboard.press("Space")
+    assert until(lambda: painted(page) > 500)
+    page.keyboard.press("m")
+    expect(page.locator('tr[data-class="monocyte"] td.expert').first).to_have_text("47")
+    assert "cell=100" not in fragment(page)
+
+
+def test_a_cell_of_the_gallery_is_found_on_the_slide_and_the_other_way(
+    page: Page, case_id: str, until: Callable[..., bool], keep_picture: Callable[..., None]
+) -> None:
+    page.goto(f"/cases/{case_id}#cells&classes=PC")
+    page.locator(".tile-picture").first.wait_for()
+    tile = page.get_by_role("option").nth(7)
+    name = tile.get_attribute("id")
+    tile.dblclick()
+    until(lambda: painted(page) > 500)
+    area = page.locator(".viewer").bounding_box()
+    expect(page.get_by_role("tab", name="Slide")).to_have_attribute("aria-selected", "true")
+    until(lambda: picture_of(page).std() > 12)
+    keep_picture(page, "viewer-cell")
+    page.mouse.click(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2)
+    page.keyboard.press("Shift+Enter")
+    expect(page.get_by_role("tab", name="Cells")).to_have_attribute("aria-selected", "true")
+    expect(page.locator(f"#{name}")).to_be_in_viewport()
+    expect(page.locator(f"#{name}")).to_have_attribute("aria-selected", "true")
+    page.reload()
+    expect(page.locator(f"#{name}")).to_have_attribute("aria-selected", "true")
+
+
+def test_a_hundred_thousand_cells_are_drawn_and_found(
+    page: Page, site: Site, shared: Path, until: Callable[..., bool], keep_picture: Callable[..., None]
+) -> None:
+    cells = many_cells(100_000, (10_240, 5_715))
+    crowd = unwritten_case(site, shared / "slides" / "marrow-fields", cells)
+    page.goto(f"/cases/{crowd}#slide")
+    until(lambda: "x=" in fragment(page))
+    assert until(lambda: painted(page) > 100_000)
+    keep_picture(page, "viewer-crowd")
+    cell = cells[50_000]
+    page.goto(f"/cases/{crowd}#slide&x={cell.box.x0 + 8}&y={cell.box.y0 + 8}&r=0.4")
+    page.reload()
+    until(lambda: painted(page) > 500)
+    area = page.locator(".viewer").bounding_box()
+    page.mouse.click(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2)
+    assert until(lambda: fragment(page).endswith(f"cell={cell.id}"))
 
 
 def painted(page: Page) -> int:

@@ -118,10 +118,10 @@ function Body({ shown: { detail, noResult }, classes, opening, onActed }: BodyPr
   useEffect(() => {
     document.title = `${row.accession_number || row.case_id} · Marrow Node`;
   }, [row.accession_number, row.case_id]);
-  const told = opening.session?.review.alerts.map((alert) => alert.text) ?? []; // beside the count
-  const alerts = row.alerts.filter((text) => !told.includes(text));
   const review = opening.session?.review;
   const [bundle, warnings] = [review?.bundle ?? noResult?.bundle, review?.warnings ?? noResult?.warnings];
+  const told = [...(review?.alerts.map((alert) => alert.text) ?? []), ...(warnings ?? [])]; // elsewhere on the page
+  const alerts = row.alerts.filter((text) => !told.includes(text));
   const noCount = opening.error ? <Refusal error={opening.error} /> : <NoCount detail={detail} reason={noResult?.reason} opening={opening.counted} />;
   return (
     <div class="case">
@@ -170,7 +170,7 @@ function Head({ detail, alerts, onActed }: { detail: CaseDetail; alerts: string[
         {facts.filter(([, value]) => value).map(([term, value]) => <div key={term}><dt>{term}</dt><dd class="number">{value}</dd></div>)}
       </dl>
       <Actions detail={detail} onDone={onActed} />
-      {report && <a class="button" href={fileUrl(row.case_id, report.name)}>Report (PDF)</a>}
+      {report && <a class="button" href={fileUrl(row.case_id, report.name, true)} download>Report (PDF)</a>}
     </div>
   );
 }

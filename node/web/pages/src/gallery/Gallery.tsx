@@ -3,7 +3,7 @@
 import { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import type { CellClass } from "../shared/api";
 import { ARTEFACT, codeOf } from "../shared/classes";
-import { capital, count, percent } from "../shared/format";
+import { capital, count } from "../shared/format";
 import { Swatch } from "../shared/Swatch";
 import { NONE, type CellTable } from "../viewer/cells";
 import type { Arrangement } from "./arrangement";
@@ -126,13 +126,13 @@ function GroupView({ group, from, to, columns, sheets, ...props }: GroupProps) {
   const last = group.first + group.members.length;
   return (
     <div class="gallery-group" role="group" aria-label={name} style={{ top: `${group.top}px`, height: `${group.height}px` }}>
-      <div class="gallery-head" role="presentation">
+      <div class="gallery-head" aria-hidden="true">
         {one && <Swatch of={one} />}
         {one && <span class="code">{codeOf(one.name)}</span>}
         <span class="gallery-name">{name}</span>
         <span class="number muted">{count(group.members.length)}</span>
         {open > 0 && <span class="gallery-open">{count(open)} to review</span>}
-        <button type="button" class="link" tabIndex={-1} onClick={() => onSelect(several(group.members))}>Choose all</button>
+        <span class="link" onClick={() => onSelect(several(group.members))}>Choose all</span>
       </div>
       {group.members.slice(from, to).map((index, ordinal) => (
         <Tile
@@ -181,7 +181,7 @@ function Tile({ cells, classes, selection, side, editable, index, left, top, pic
     >
       {picture && <span class="tile-picture" style={backgroundOf(picture)} />}
       {picture === null && <span class="tile-none">no picture</span>}
-      {expert === NONE && model !== NONE && <span class={open ? "tile-note tile-doubt number" : "tile-note number"}>{percent(cells.probability[index]! * 100).split(".")[0]}</span>}
+      {expert === NONE && model !== NONE && <span class={open ? "tile-note tile-doubt number" : "tile-note number"}>{wholePercent(cells, index)}</span>}
       {changed && <span class="tile-note tile-from">{codeOf(classes[model]!.name)}→</span>}
       {expert !== NONE && <svg class="tile-done" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7.2" /><path d={classes[expert]?.name === ARTEFACT && changed ? "M5 5l6 6M11 5l-6 6" : "M4.4 8.4l2.4 2.4 4.8-5.4"} /></svg>}
       {open && <span class="tile-corner" />}
@@ -195,11 +195,14 @@ function backgroundOf({ url, column, row, columns, rows }: Picture): Record<stri
   return { backgroundImage: `url(${url})`, backgroundSize: `${columns * 100}% ${rows * 100}%`, backgroundPosition: `${across}% ${down}%` };
 }
 
+/** Rounded down, so that what is below a limit also looks so; a float of 0.58 times 100 is a little less than 58. */
+const wholePercent = (cells: CellTable, index: number): number => Math.floor(cells.probability[index]! * 100 + 1e-4);
+
 function spoken(cells: CellTable, classes: CellClass[], index: number): string {
   const [model, expert] = [cells.model[index]!, cells.expert[index]!];
   const parts = [`Cell ${cells.id[index]}`, classes[cells.shown[index]!]?.name ?? "class hidden"];
   if (expert !== NONE) parts.push("reviewed");
-  else if (model !== NONE) parts.push(`${Math.round(cells.probability[index]! * 100)} %`);
+  else if (model !== NONE) parts.push(`${wholePercent(cells, index)} %`);
   if (cells.isOpen(index)) parts.push("to review");
   return parts.join(", ");
 }

@@ -20,7 +20,7 @@ export function useMarquee(scroller: { current: HTMLElement | null }, onDraw: (r
   useEffect(() => () => end.current?.(), []);
 
   const begin = (event: PointerEvent) => {
-    const onTile = event.target instanceof Element && event.target.closest("[data-index], button");
+    const onTile = event.target instanceof Element && event.target.closest("[data-index], .link");
     const element = scroller.current;
     if (event.button !== 0 || onTile || !element || event.offsetX > element.clientWidth) return;
     const besides = event.ctrlKey || event.metaKey || event.shiftKey;

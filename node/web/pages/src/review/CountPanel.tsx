@@ -14,7 +14,7 @@ interface Props {
   layout: KeyLayout;
   caps: Record<string, string>;
   hidden: ReadonlySet<number>;
-  /** Whether the node is at work on a result. */
+  /** Whether a result is being made or sent. */
   delivering: boolean;
   editable: boolean;
   onHidden: (hidden: Set<number>) => void;
@@ -50,10 +50,9 @@ export function CountPanel(props: Props) {
 
 function Sign({ review, delivering, editable, onSign }: Props) {
   const { signed, changed_since_signed: changed } = review;
-  if (delivering && signed && signed.revision > review.revision) return <span class="tag" role="status">Signed, the result is being made…</span>;
   return (
     <>
-      {signed && !changed && <span class="tag tag-good" title={`${dateTime(signed.at)}${signed.reason && `, ${signed.reason}`}`}>Signed by {signed.full_name || signed.by}</span>}
+      {signed && !changed && <span class="tag tag-good" title={`${dateTime(signed.at)}${signed.reason && `, ${signed.reason}`}`}>Signed by {signed.full_name || signed.by}{delivering && ", the result is on its way"}</span>}
       {signed && changed && <span class="tag tag-care">Changed since signed</span>}
       {review.may_sign && editable && (!signed || changed) && <button type="button" class="primary" onClick={onSign}>{signed ? "Sign correction…" : "Sign…"}</button>}
     </>
