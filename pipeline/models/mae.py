@@ -70,11 +70,10 @@ class CellEncoder(nn.Module):
         self.stem = ConvStem()
         self.project = nn.Linear(STEM_CHANNELS, dim)
         self.register_buffer("position", sine_cosine(self.side, dim), persistent=False)
-        self.blocks = nn.ModuleList(
-            Block(dim, heads, mlp_ratio=4, qkv_bias=True, init_values=0.1) for _ in range(depth)
-        )
-        for block in self.blocks:
+        blocks = [Block(dim, heads, mlp_ratio=4, qkv_bias=True, init_values=0.1) for _ in range(depth)]
+        for block in blocks:
             block.attn.fused_attn = False  # for so few tokens the fused kernel is slower on a CPU
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(dim)
 
     def load_lite0(self, weights: Sequence[Tensor]) -> None:
