@@ -95,7 +95,7 @@ def frames(home: Path, write: Callable[..., Path]) -> Iterator[tuple[float, floa
             for megabytes, uid in ((4000, "2.25.1"), (4, "2.25.2"), (4, "2.25.3"))
         )
         for _ in range(ROUNDS):
-            with serving(site, home / "cache") as address, httpx.Client(base_url=address) as client:
+            with serving(site) as address, httpx.Client(base_url=address) as client:
                 first_byte(client, other, chance)  # a new server's first answer takes longer than any other
                 pairs = [[first_byte(client, each, chance) for each in (large, small)] for _ in range(10)]
             (first, *others) = pairs

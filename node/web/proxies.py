@@ -11,6 +11,7 @@ from ipaddress import ip_address, ip_network
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+_FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
 _PAIR = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^;,\s"]*)')
 _HOST = re.compile(r"[A-Za-z0-9.\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
@@ -22,6 +23,11 @@ class _Hop:
     client: str = ""
     scheme: str = ""
     host: str = ""
+
+
+def is_forwarded(headers: Headers) -> bool:
+    """Whether a request says that it came through a proxy, trusted or not."""
+    return any(name in headers for name in _FORWARDING)
 
 
 class ProxiedRequests:

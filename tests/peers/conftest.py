@@ -32,10 +32,9 @@ class Archive:
 @pytest.fixture(scope="session")
 def archive(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     """A node's web side with the real slide, and SEG, ANN and SR of its case."""
-    home = tmp_path_factory.mktemp("archive")
-    with Site.at(home) as site:
+    with Site.at(tmp_path_factory.mktemp("archive")) as site:
         slide_case(site, shared / "slides" / "marrow-fields")
         slide = sorted(site.store.root.glob("*/*/*.dcm"), key=lambda path: -path.stat().st_size)
         results = {path.stem.upper(): path for path in site.folder.rglob("*.dcm")}
-        with serving(site, home / "cache") as address:
+        with serving(site) as address:
             yield Archive(url=f"{address}/dicomweb", slide=tuple(slide), results=results)

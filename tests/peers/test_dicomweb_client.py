@@ -190,7 +190,7 @@ def test_pictures_are_the_slides(client: DICOMwebClient, archive: Archive) -> No
 
 def test_what_is_stored_comes_back(shared: Path, tmp_path: Path) -> None:
     sent = [dcmread(path) for path in sorted((shared / "slides" / "cmu-1-small-region").iterdir())]
-    with Site.at(tmp_path) as site, serving(site, tmp_path / "cache") as address, Session() as session:
+    with Site.at(tmp_path) as site, serving(site) as address, Session() as session:
         client = DICOMwebClient(f"{address}/dicomweb", session=session)
         for _ in range(2):  # storing again changes nothing
             told = client.store_instances(sent, sent[0].StudyInstanceUID)

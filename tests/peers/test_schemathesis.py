@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from requests import Session
 from schemathesis.checks import not_a_server_error
 
+from node.accounts import Role
+from node.web.identity import COOKIE
 from tests.serving import serving
 from tests.stored_cases import Site, reported_case
 
@@ -19,50 +21,46 @@ ENDLESS = "/api/events"  # server-sent events
 
 
 @pytest.fixture(scope="module")
-def known() -> dict[str, str]:
-    """What really is there, by the names of the parameters in the addresses; filled when the site is made."""
-    return {}
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Site.at(tmp_path_factory.mktemp("schemathesis")) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
-def described(
-    shared: Path, known: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[schemathesis.BaseSchema]:
-    """The description a node with a case and a slide gives of itself."""
-    home = tmp_path_factory.mktemp("schemathesis")
-    with Site.at(home) as site:
-        header = site.receive(shared / "dicom" / "highdicom-sm_image.dcm")
-        known |= {
-            "case_id": reported_case(site),
-            "name": "result.json",
-            "study": header.study_instance_uid,
-            "series": header.series_instance_uid,
-            "instance": header.sop_instance_uid,
-        }
-        with serving(site, home / "cache") as address:
-            yield schemathesis.openapi.from_url(f"{address}/api/openapi.json").exclude(path=ENDLESS)
+def known(site: Site, shared: Path) -> dict[str, str]:
+    """What really is there, by the names of the parameters in the addresses."""
+    header = site.receive(shared / "dicom" / "highdicom-sm_image.dcm")
+    return {
+        "case_id": reported_case(site),
+        "name": "result.json",
+        "study": header.study_instance_uid,
+        "series": header.series_instance_uid,
+        "instance": header.sop_instance_uid,
+    }
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Session]:
-    """Who asks."""
-    with Session() as session:
-        yield session
+def described(site: Site) -> Iterator[schemathesis.BaseSchema]:
+    """The description a node gives of itself to who has signed in."""
+    with serving(site) as address:
+        headers = {"Cookie": f"{COOKIE}={site.sign_in()}"}
+        schema = schemathesis.openapi.from_url(f"{address}/api/openapi.json", headers=headers)
+        yield schema.exclude(path=ENDLESS)
 
 
-def test_nothing_asked_breaks_the_node(
-    described: schemathesis.BaseSchema, client: Session, known: dict[str, str]
-) -> None:
-    """Each request is made as generated, and again for what is there."""
-
-    def ask(case: schemathesis.Case) -> None:
-        case.call_and_validate(session=client, checks=[not_a_server_error])
-        there = {name: known[name] for name in case.path_parameters if name in known}
-        if there:
-            case.path_parameters.update(there)
-            case.call_and_validate(session=client, checks=[not_a_server_error])
-
+def test_nothing_asked_breaks_the_node(described: schemathesis.BaseSchema, site: Site, known: dict[str, str]) -> None:
+    """Each request is made as generated, and again for what is there, by someone who may do everything."""
     operations = [found.ok() for found in described.get_all_operations()]
     assert len(operations) > 20
-    for operation in operations:
-        BOUNDED(given(operation.as_strategy())(ask))()
+    with Session() as client:
+
+        def ask(case: schemathesis.Case) -> None:
+            case.call_and_validate(session=client, checks=[not_a_server_error])
+            there = {name: known[name] for name in case.path_parameters if name in known}
+            if there:
+                case.path_parameters.update(there)
+                case.call_and_validate(session=client, checks=[not_a_server_error])
+
+        for operation in operations:
+            client.cookies.set(COOKIE, site.sign_in(Role.ADMIN))  # an operation may have signed out
+            BOUNDED(given(operation.as_strategy())(ask))()

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 
+from node.settings import WebSettings
 from node.web.app import create_web
 from node.web.sources import WebSources
 
@@ -18,9 +19,14 @@ PREFLIGHT = {
 
 @pytest.fixture
 def client(sources: WebSources) -> Iterator[TestClient]:
-    shared = replace(sources, cors_origins=(VIEWER,), public_url="https://marrow.example.org/node")
-    with TestClient(create_web(shared)) as client:
+    settings = WebSettings(cors_origins=(VIEWER,), public_url="https://marrow.example.org/node")
+    with local_client(replace(sources, settings=settings)) as client:
         yield client
+
+
+def local_client(sources: WebSources) -> TestClient:
+    """On this machine, from where DICOMweb needs no account."""
+    return TestClient(create_web(sources), base_url="http://127.0.0.1", client=("127.0.0.1", 50000))
 
 
 def test_a_named_viewer_may_ask(client: TestClient) -> None:
@@ -57,7 +63,7 @@ def test_others_may_not_and_only_dicomweb_is_shared(client: TestClient, address:
 
 
 def test_without_the_setting_nobody_may(sources: WebSources) -> None:
-    with TestClient(create_web(sources)) as client:
+    with local_client(sources) as client:
         assert "access-control-allow-origin" not in client.get("/dicomweb/studies", headers={"Origin": VIEWER}).headers
 
 

@@ -15,6 +15,7 @@ from pydicom import dcmread
 
 from dicom_io.frames import locate_frames
 from dicom_io.header import InstanceHeader
+from node.settings import WebSettings
 from node.web.app import create_web
 from node.web.sources import WebSources
 from tests.stored_cases import Site
@@ -118,11 +119,14 @@ def test_bulk_addresses_follow_the_name_the_client_uses(client: TestClient, kept
     assert "@root@" not in document
 
 
-def test_addresses_are_those_the_site_names(sources: WebSources, kept: dict[str, InstanceHeader]) -> None:
+def test_addresses_are_those_the_site_names(
+    client: TestClient, sources: WebSources, kept: dict[str, InstanceHeader]
+) -> None:
     slide = kept["highdicom-sm_image.dcm"]
-    with TestClient(create_web(replace(sources, public_url="https://marrow.example.org/node"))) as client:
-        (document,) = client.get(address(slide, "metadata")).json()
-        (study,) = client.get("/dicomweb/studies", params={"StudyInstanceUID": slide.study_instance_uid}).json()
+    settings = WebSettings(public_url="https://marrow.example.org/node")
+    with TestClient(create_web(replace(sources, settings=settings)), cookies=client.cookies) as other:
+        (document,) = other.get(address(slide, "metadata")).json()
+        (study,) = other.get("/dicomweb/studies", params={"StudyInstanceUID": slide.study_instance_uid}).json()
     start = "https://marrow.example.org/node/dicomweb/studies/"
     assert document["00480105"]["Value"][0]["00282000"]["BulkDataURI"].startswith(start)
     assert study["00081190"]["Value"] == [f"{start}{slide.study_instance_uid}"]

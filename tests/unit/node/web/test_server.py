@@ -10,15 +10,16 @@ import pytest
 
 from node.views import CaseState
 from node.web import server
+from node.web.identity import COOKIE
 from tests.large import write_large_instance
 from tests.serving import serving
 from tests.stored_cases import Site, store_case
 
 
 @pytest.fixture
-def port(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def port(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(server, "HEAD_S", 0.3)
-    with serving(site, tmp_path / "cache") as address:
+    with serving(site) as address:
         yield int(address.rpartition(":")[2])
 
 
@@ -50,7 +51,8 @@ def test_nor_the_next_one(port: int, wait_for: Callable[..., object]) -> None:
 
 def test_an_answer_may_take_longer(site: Site, port: int) -> None:
     """A stream of events still brings them when connections that began after it were given up."""
-    with httpx.stream("GET", f"http://127.0.0.1:{port}/api/events", timeout=30) as answer:
+    cookies = {COOKIE: site.sign_in()}
+    with httpx.stream("GET", f"http://127.0.0.1:{port}/api/events", timeout=30, cookies=cookies) as answer:
         lines = answer.iter_lines()
         assert "listening" in next(lines)
         for _ in range(2):
