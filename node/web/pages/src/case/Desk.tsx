@@ -80,7 +80,7 @@ export function Desk({ detail, classes, counted, session, instead }: Props) {
     clear: () => select(NOTHING),
     elsewhere: () => { if (selection.cursor !== undefined) change({ tab: tab === "cells" ? "slide" : "cells" }); },
   };
-  useReviewKeys(layout, actions, asking || session?.conflict !== undefined);
+  useReviewKeys(layout, actions);
   const stepTo = (step: -1 | 1) => {
     if (!arrangement?.order.length) return;
     const place = selection.cursor === undefined ? -1 : arrangement.placeOf[selection.cursor]!;
