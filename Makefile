@@ -3,7 +3,7 @@
 VENV     := .venv
 BIN      := $(VENV)/bin
 PYTHON   ?= python3
-PACKAGES := dcmtk dicom3tools orthanc orthanc-dicomweb orthanc-wsi postgresql chromium python3-hl7 poppler-utils
+PACKAGES := dcmtk dicom3tools orthanc orthanc-dicomweb orthanc-wsi postgresql chromium python3-hl7 poppler-utils qpdf
 WEB      := node/web/pages
 STATIC   := node/web/static
 

@@ -167,6 +167,7 @@ def comments(report: Report) -> list[str]:
     lines = [f"{caution(report)}."]
     if not is_verified(report):
         lines.append(NOT_VALIDATED)
+    lines += report.remarks
     if report.analysis is None:
         lines.append(f"No result: {_reason(report)}")
     else:

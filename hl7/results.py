@@ -245,6 +245,7 @@ def _report_notes(report: Report, config: ResultsConfig, *, document_left_out: b
         yield f"Counted by AI image analysis (model {model}), reviewed and released by a person."
     else:
         yield f"AI result, not reviewed by a person. Model {model}. Not for diagnostic use."
+    yield from report.remarks
     if report.status is ResultStatus.CORRECTED:
         yield "CORRECTED RESULT: replaces the one sent before. What changed is marked C, with its former value below."
     unknown = report.bundle.unrecognised

@@ -120,7 +120,9 @@ class CaseSteps:
             if case.state == CaseState.RUNNING:
                 cases.move(connection, case_id, CaseState.DELIVERING, "results are made", stage="deliver")
             where = destinations(self._settings)
-            if review_book.last_signature(connection, case_id) is not None:  # a final result is not taken back by a P
+            if (
+                review_book.last_signed_result(connection, case_id) is not None
+            ):  # a final result is not taken back by a P
                 where = tuple((name, kind) for name, kind in where if kind != "hl7")
             delivery_book.open_deliveries(connection, self._work, case_id, case.revision, where)
             delivery_book.close_case(connection, case_id, case.revision)
@@ -211,10 +213,10 @@ class CaseSteps:
         )
         with self._database.write() as connection:
             case = self._still(connection, report.case_id, run)
-            hold = self._hold_cause(report, review_book.last_signature(connection, report.case_id))
+            hold = self._hold_cause(report, review_book.last_signed_result(connection, report.case_id))
             holds = [case.hold_cause, hold if hold not in case.hold_cause else ""]
             run_book.keep_run(connection, record)
-            self._writer.keep(connection, report, made, asks_for_a_person=True)
+            self._writer.keep(connection, report, made)
             connection.execute(
                 case_table.update()
                 .where(case_table.c.id == report.case_id)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_io.errors import DicomError
 from hl7.errors import Hl7Error
-from node import cli_cases, cli_review, cli_tools, cli_training, cli_users
+from node import cli_cases, cli_evaluation, cli_review, cli_tools, cli_training, cli_users
 from node.errors import NodeError, SettingsError
 from node.settings import AnalysisSettings, Settings, default_file, load_settings
 from node.worker_protocol import UNUSABLE
@@ -36,13 +36,13 @@ app.add_typer(cli_users.app, name="user")
 app.add_typer(cli_tools.bundles, name="bundle")
 app.add_typer(cli_review.review, name="review")
 app.add_typer(cli_training.train, name="train")
+app.add_typer(cli_evaluation.evaluation, name="evaluate")
 for tool in (
     cli_tools.segment,
     cli_tools.classify,
     cli_tools.phantom,
     cli_tools.convert,
     cli_tools.check,
-    cli_training.evaluate,
 ):
     app.command()(tool)
 

@@ -1,15 +1,12 @@
-"""`marrow-node train ...` and `marrow-node evaluate`: fit a stage, measure a bundle."""
+"""`marrow-node train ...`: fit a stage."""
 
 import csv
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import Progress as Bars
-from rich.table import Table
+
+from node.cli_bar import bar as _bar
 
 train = typer.Typer(no_args_is_help=True, help="Fit a stage; every run is seeded and continues after a kill.")
 
@@ -17,18 +14,6 @@ Out = Annotated[Path, typer.Option(help="Folder of the run: config, checkpoint, 
 Config = Annotated[Path | None, typer.Option(help="TOML that changes the published defaults.")]
 Cells = Annotated[list[str] | None, typer.Option(help="FOLDER:MPP, one sub-folder per class or annotated fields.")]
 Synthetic = Annotated[int, typer.Option(min=0, help="Synthetic examples: cells a class, fields or slides.")]
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Callable[[float, str], None]]:
-    """A progress callback (fraction, message) drawn as a bar."""
-    with Bars(transient=True) as bars:
-        task = bars.add_task(title, total=1.0)
-
-        def say(done: float, message: str) -> None:
-            bars.update(task, completed=done, description=f"{title}: {message}")
-
-        yield say
 
 
 @train.command()
@@ -105,12 +90,15 @@ def make_bundle(
     imagenet: Annotated[Path, typer.Option(help="efficientnet-lite0-57934424.pth")],
     work: Annotated[Path, typer.Option(help="Folder of the runs.")],
     out: Annotated[Path, typer.Option(help="The bundle's folder.")],
+    scale: Annotated[Literal["full", "tiny"], typer.Option(help="tiny: every step, nothing learnt, minutes.")] = "full",
 ) -> None:
     """The default bundle, every stage, by its recipe."""
+    from pipeline.training.recipe import Recipe, tiny
     from pipeline.training.recipe import make_bundle as make
 
+    recipe = tiny(Recipe()) if scale == "tiny" else Recipe()
     with _bar("bundle") as say:
-        make(mll, pbc, imagenet, work, out, say=say)
+        make(mll, pbc, imagenet, work, out, recipe, say)
     print(out)
 
 
@@ -130,30 +118,3 @@ def suggest(
         writer.writerow(["file", "class", "probability", "worth"])
         writer.writerows((s.path, s.class_name, s.probability, s.worth) for s in rank(images, mpp, load_bundle(), most))
     print(out)
-
-
-def evaluate(
-    out: Annotated[Path, typer.Option(help="Folder for evaluation.json and plots.")],
-    bundle: Annotated[str, typer.Option(help="`default` or a bundle's folder.")] = "default",
-    real: Annotated[Path | None, typer.Option(help="Folder with mll, pbc, segpc and zheng.")] = None,
-    quick: Annotated[bool, typer.Option(help="A fast subset.")] = False,
-) -> None:
-    """Measure a bundle: every figure of its model card."""
-    from pipeline.bundle import DEFAULT, load_bundle, read_document
-    from pipeline.card import model_card
-    from pipeline.evaluation import EvaluationData
-    from pipeline.evaluation import evaluate as measure
-
-    amount = EvaluationData(real=real)
-    if quick:
-        amount = EvaluationData(real=real, each=3, fields=1, slides=1, real_fields=12)
-    console = Console()
-    folder = DEFAULT if bundle == "default" else Path(bundle)
-    figures = measure(load_bundle(folder), amount, out, console.print)
-    (out / "MODEL_CARD.md").write_text(model_card(read_document(folder), figures), encoding="utf-8")
-    table = Table("measurement", "figure", "value")
-    for name, values in figures.items():
-        for key, value in values.items():
-            if isinstance(value, float):
-                table.add_row(name, key, f"{value:.4g}")
-    console.print(table)

@@ -58,7 +58,7 @@ def queue_case(connection: Connection, work: Work, case_id: str, cause: str, *, 
 
 
 def queue_signature(connection: Connection, work: Work, signature: Signature) -> None:
-    """Keep a signature and have its result made and sent; a person has looked, so what held the case is over.
+    """Keep a signature and have its result made and sent; a person has looked: nothing holds the case or puts it first.
 
     Raises
     ------
@@ -146,6 +146,7 @@ def _begin_signing(connection: Connection, work: Work, signature: Signature, cau
         revision=signature.revision,
         stage=SIGNING,
         hold_cause="",
+        urgent=False,
     )
     key = f"{signature.case_id}:{signature.revision}:{datetime.now(UTC).timestamp():.6f}"
     work.ask(connection, SIGN, key, signature.case_id, signature.revision, queue=SIGNATURES)

@@ -21,6 +21,7 @@ def result_json(report: Report) -> bytes:
         "revision": report.revision,
         "reason": report.reason,
         "reviewer": report.reviewer,
+        "remarks": list(report.remarks),
         "analysed_at": report.analysed_at.isoformat(),
         "slide": _slide(report),
         "bundle": _bundle(report),

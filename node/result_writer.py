@@ -45,8 +45,8 @@ class ResultWriter:
             )
         return tuple(replace(output, path=folder / output.name) for output in written)
 
-    def keep(self, connection: Connection, report: Report, made: Sequence[Output], *, asks_for_a_person: bool) -> None:
-        """Record the files, and what the case came to; only a result that nobody signed can put it on top."""
+    def keep(self, connection: Connection, report: Report, made: Sequence[Output]) -> None:
+        """Record the files, and what the case came to; alerts of a review are kept with its changes, not here."""
         now = datetime.now(UTC)
         connection.execute(
             objects.delete().where(objects.c.case_id == report.case_id, objects.c.revision == report.revision)
@@ -70,8 +70,7 @@ class ResultWriter:
                 total_cells=count.total if count else None,
                 me_ratio=count.me_ratio if count else None,
                 alerts=[text for text in warnings if text not in texts],
-                review_alerts=texts,
-                urgent=urgent and asks_for_a_person,
+                **({} if report.signed_at else {"review_alerts": texts, "urgent": urgent}),
                 progress=cases.whole_progress("deliver", 0.0),
                 updated_at=now,
             )

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from node.agreement import Choices
-from node.database import cell_changes, signatures
+from node.database import cell_changes, objects, signatures
 from node.review import Change
 from pipeline.domain import ResultStatus
 
@@ -85,13 +85,16 @@ def keep_signature(connection: Connection, signature: Signature) -> None:
     connection.execute(signatures.insert().values(**asdict(signature)))
 
 
-def last_signature(connection: Connection, case_id: str, *, before: int | None = None) -> Signature | None:
-    """The newest signature of a case, or the newest below revision `before`."""
-    wanted = sa.select(signatures).where(signatures.c.case_id == case_id)
-    if before is not None:
-        wanted = wanted.where(signatures.c.revision < before)
-    row = connection.execute(wanted.order_by(signatures.c.revision.desc()).limit(1)).one_or_none()
-    return None if row is None else _signature(row)
+def last_signature(connection: Connection, case_id: str) -> Signature | None:
+    """The newest signature of a case."""
+    return _newest(connection, sa.select(signatures).where(signatures.c.case_id == case_id))
+
+
+def last_signed_result(connection: Connection, case_id: str, *, before: int | None = None) -> Signature | None:
+    """The newest signature whose result was made, or the newest such below revision `before`."""
+    made = sa.exists().where(objects.c.case_id == case_id, objects.c.revision == signatures.c.revision)
+    wanted = sa.select(signatures).where(signatures.c.case_id == case_id, made)
+    return _newest(connection, wanted if before is None else wanted.where(signatures.c.revision < before))
 
 
 def read_signature(connection: Connection, case_id: str, revision: int) -> Signature | None:
@@ -129,9 +132,16 @@ def count_choices(connection: Connection, *, blind: bool) -> tuple[Choices, ...]
         .group_by(*key)
     )
     return tuple(
-        Choices(month=f"{row.year:04d}-{row.month:02d}", model=row.model, expert=row.class_name, cells=row.cells)
+        Choices(
+            month=f"{int(row.year):04d}-{int(row.month):02d}", model=row.model, expert=row.class_name, cells=row.cells
+        )
         for row in rows
     )
+
+
+def _newest(connection: Connection, wanted: sa.Select[Any]) -> Signature | None:
+    row = connection.execute(wanted.order_by(signatures.c.revision.desc()).limit(1)).one_or_none()
+    return None if row is None else _signature(row)
 
 
 def _change(row: Row[Any]) -> Change:

@@ -177,6 +177,7 @@ class Reviewing:
             if marks.version != version:
                 raise ReviewConflict("the review has moved on since it was read; look at the changes, then sign")
             earlier = review_book.last_signature(connection, case_id)
+            sent = review_book.last_signed_result(connection, case_id)
             count = review.recount(latest.table, marks, self._settings.analysis)
             record = run_book.read_run(connection, case_id, run)
             if obstacle := _obstacle(case, record, marks, count, earlier):
@@ -190,7 +191,7 @@ class Reviewing:
                 revision=case.revision + 1,
                 run=run,
                 version=version,
-                status=ResultStatus.CORRECTED if earlier else ResultStatus.FINAL,
+                status=ResultStatus.CORRECTED if sent else ResultStatus.FINAL,
                 name=person.name,
                 full_name=person.full_name,
                 reason=reason if left else "",

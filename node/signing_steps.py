@@ -50,7 +50,7 @@ class SigningSteps:
             signature = review_book.read_signature(connection, case_id, revision)
             assert signature is not None  # kept in the transaction that asked for this
             counted = _read_counted(connection, signature)
-            earlier = review_book.last_signature(connection, case_id, before=revision)
+            earlier = review_book.last_signed_result(connection, case_id, before=revision)
             replaced = None if earlier is None else _read_counted(connection, earlier)
             order = order_book.read_order(connection, case.order_id)
             predecessors = _made_before(connection, case_id, revision, counted.record.slide.study_instance_uid)
@@ -59,7 +59,7 @@ class SigningSteps:
         made = self._writer.write(report, counted.record.files, predecessors)
         with self._database.write() as connection:
             _still(connection, case_id, revision)
-            self._writer.keep(connection, report, made, asks_for_a_person=False)
+            self._writer.keep(connection, report, made)
 
     def deliver(self, case_id: str, revision: int) -> None:
         """Start the delivery to each destination; results still on their way to the LIS are overtaken."""
@@ -83,7 +83,7 @@ class SigningSteps:
     def _report(
         self, signature: Signature, counted: _Counted, order: Order | None, before: DifferentialCount | None
     ) -> Report:
-        analysis, remarks = self._analysis(counted)
+        analysis, done = self._analysis(counted)
         return Report(
             case_id=signature.case_id,
             order=order,
@@ -96,7 +96,8 @@ class SigningSteps:
             signed_at=signature.at,
             replaces=before,
             revision=signature.revision,
-            warnings=(*counted.record.warnings, remarks, *_reservations(signature)),
+            warnings=(*counted.record.warnings, *_reservations(signature)),
+            remarks=(done,),
         )
 
     def _analysis(self, counted: _Counted) -> tuple[Analysis, str]:

@@ -139,6 +139,7 @@ def _standing(report: Report) -> Iterator[str]:
         yield " ".join(("This result replaces the one sent before.", *_changes(report)))
     signed = f" on {_moment(report.signed_at)}" if report.signed_at else ""
     yield f"Counted by AI image analysis, reviewed and released by {_person(report.reviewer)}{signed}."
+    yield from report.remarks
 
 
 def _changes(report: Report) -> Iterator[str]:

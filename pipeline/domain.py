@@ -254,6 +254,7 @@ class Report:
     replaces: DifferentialCount | None = None
     revision: int = 0
     warnings: tuple[str, ...] = field(default=())
+    remarks: tuple[str, ...] = ()  # of the review, in sentences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

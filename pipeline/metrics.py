@@ -1,5 +1,6 @@
 """The figures of Zhou et al. 2025 as plain functions of arrays."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,23 @@ from numpy.typing import NDArray
 from pipeline.domain import CELL_CLASSES, Box
 
 Floats = NDArray[np.float64]
+
+
+def wilson(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % limits of a proportion found in `n` independent cases (Wilson 1927)."""
+    if n == 0:
+        return 0.0, 1.0
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def proportion(hits: NDArray[np.bool_] | Sequence[bool]) -> dict[str, float]:
+    """The share of true ones with its number and 95 % limits; NaN of none."""
+    values = np.asarray(hits, dtype=bool)
+    value = float(values.mean()) if len(values) else math.nan
+    low, high = wilson(value, len(values)) if len(values) else (0.0, 1.0)
+    return {"value": value, "n": float(len(values)), "low": low, "high": high}
 
 
 def mask_scores(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> dict[str, float]:
@@ -63,15 +81,20 @@ def best_overlaps(truth: Sequence[Box], found: Sequence[Box]) -> Floats:
     return box_iou(truth, found).max(axis=1) if truth and found else np.zeros(len(truth))
 
 
+def reliability(probability: Floats, right: NDArray[np.bool_], bins: int = 15) -> list[tuple[float, float, int]]:
+    """Mean confidence, accuracy and number of cells in each occupied of equal bins of confidence."""
+    place = np.minimum((probability * bins).astype(int), bins - 1)
+    return [
+        (float(probability[own].mean()), float(right[own].mean()), int(own.sum()))
+        for own in (place == i for i in range(bins))
+        if own.any()
+    ]
+
+
 def calibration_error(probability: Floats, right: NDArray[np.bool_], bins: int = 15) -> float:
     """Expected calibration error: mean gap of confidence and accuracy over equal bins of confidence."""
-    place = np.minimum((probability * bins).astype(int), bins - 1)
-    gaps = [
-        abs(probability[place == i].mean() - right[place == i].mean()) * (place == i).mean()
-        for i in range(bins)
-        if (place == i).any()
-    ]
-    return float(sum(gaps))
+    rows = reliability(probability, right, bins)
+    return sum(abs(confidence - accuracy) * n for confidence, accuracy, n in rows) / max(1, len(right))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

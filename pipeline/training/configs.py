@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.errors import TrainingError
+from pipeline.training.loop import Schedule
 
 C = TypeVar("C")
 
@@ -50,4 +51,21 @@ def change(config: C, given: Mapping[str, Any], where: str) -> C:
             values[key] = float(value) if isinstance(old, float) else value
         else:
             raise TrainingError(f"{where}: {key} must be {type(old).__name__}, not {type(value).__name__}")
+    return dataclasses.replace(config, **values)  # type: ignore[type-var]
+
+
+def least(config: C, amounts: Mapping[str, Any]) -> C:
+    """The smallest run of a config: each schedule one epoch of small batches, and `amounts` for fields of these names.
+
+    What a run learns is nothing; that it goes through every step on a site's own data is known in minutes.
+    """
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if isinstance(value, Schedule):
+            values[field.name] = dataclasses.replace(value, epochs=1, stop=0, batch=min(value.batch, 4))
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            values[field.name] = least(value, amounts)
+        elif field.name in amounts:
+            values[field.name] = amounts[field.name]
     return dataclasses.replace(config, **values)  # type: ignore[type-var]

@@ -22,6 +22,7 @@ from pipeline.models.sam import OnnxEncoder, decoder_from_onnx
 from pipeline.regions import RegionsConfig
 from pipeline.tiles import TilesConfig
 from pipeline.training import cells, classes, pretrain, roi, synthetic, toi
+from pipeline.training.configs import least
 from pipeline.training.datasets import CellFolder, Crops, allowed_row, join, load_cells
 from pipeline.training.loop import Progress, Schedule, quiet
 
@@ -71,6 +72,14 @@ class Recipe:
         default_factory=lambda: cells.CellsTraining(
             schedule=Schedule(epochs=3, learning_rate=1e-4, batch=8, seed=1, threads=1, stop=2)
         )
+    )
+
+
+def tiny(recipe: Recipe) -> Recipe:
+    """The recipe with the least of everything."""
+    return least(
+        recipe,
+        {"cells_each": 2, "tile_slides": 2, "thumbnail_slides": 2, "fields": 1, "collages": 2, "epoch_cells": 8},
     )
 
 

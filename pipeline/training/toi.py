@@ -42,7 +42,7 @@ def new_network(config: ToiConfig) -> TCNet:
 
 
 def train_toi(
-    model: TCNet,
+    model: nn.Module,
     train: Tiles,
     config: ToiConfig,
     folder: Path,
@@ -50,7 +50,7 @@ def train_toi(
     validation: Tiles | None = None,
     progress: Progress = quiet,
 ) -> nn.Module:
-    """Train in place; countable and other tiles are drawn equally often.
+    """Train in place; countable and other tiles are drawn equally often. A TCNet's branches are trained too.
 
     Raises
     ------
@@ -76,6 +76,8 @@ def train_toi(
 
     def loss_of(batch: Batch) -> Tensor:
         images, labels = batch
+        if not isinstance(model, TCNet):
+            return functional.binary_cross_entropy_with_logits(model(images), labels)
         joint, by_texture, by_contour, outlines = model.branches(images)
         decisions = [functional.binary_cross_entropy_with_logits(v, labels) for v in (joint, by_texture, by_contour)]
         drawn = functional.binary_cross_entropy_with_logits(outlines, contour_target(images))

@@ -47,6 +47,25 @@ asyncio.run(main())
 """
 
 
+PYTHON_HL7_CLIENT = """
+import asyncio, sys
+from hl7 import parse
+from hl7.mllp import open_hl7_connection
+
+async def main():
+    reader, writer = await open_hl7_connection("127.0.0.1", int(sys.argv[1]), encoding="utf-8")
+    for text in sys.argv[2:]:
+        writer.writemessage(parse(text))
+        await writer.drain()
+        for _ in range(2):
+            answer = await reader.readmessage()
+            print(answer["MSA.F1"], answer["MSA.F2"], answer["MSH.F9.R1.C1"], flush=True)
+    writer.close()
+
+asyncio.run(main())
+"""
+
+
 @pytest.fixture(scope="module")
 def mllp_send():
     found = shutil.which("mllp_send")
@@ -101,6 +120,23 @@ def test_mllp_send_is_answered(mllp_send, tmp_path, texts, code):
     if code == "AA":
         places = [answers.index(f"MSA|AA|MSG-{number}") for number in range(3)]
         assert places == sorted(places)
+
+
+def test_python_hl7_reads_both_answers_of_enhanced_mode(tmp_path):
+    orders = [order.replace("|P|2.5.1", "|P|2.5.1|||AL|AL") for order in ORDERS[:2]]
+
+    async def run():
+        server = MllpServer("127.0.0.1", 0, take_order)
+        await server.start()
+        client = await asyncio.create_subprocess_exec(
+            SYSTEM_PYTHON, "-I", "-c", PYTHON_HL7_CLIENT, str(server.port), *orders,
+            stdout=asyncio.subprocess.PIPE, cwd=tmp_path,
+        )  # fmt: skip
+        output, _ = await asyncio.wait_for(client.communicate(), 30)
+        await server.stop()
+        return output.decode().splitlines()
+
+    assert asyncio.run(run()) == ["CA MSG-0 ACK", "AA MSG-0 ORL", "CA MSG-1 ACK", "AA MSG-1 ORL"]
 
 
 def test_python_hl7_receives_a_result(tmp_path):

@@ -1,6 +1,7 @@
 """What cannot be counted, matched or completed is held with its cause, and the LIS is told when there is no result."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,10 @@ def test_too_few_cells_are_delivered_and_held(node: RunningNode, lis: Lis, scan:
     assert any("100000 are wanted" in alert for alert in view.row.alerts)
     (message,) = lis.received
     assert b"100000 are wanted" in message
+    with closing(node.client()) as client:
+        done = client.post(f"/api/cases/{view.row.case_id}/actions", json={"name": "accept", "reason": "thin smear"})
+    assert done.json()["row"]["state"] == "reported"
+    assert (done.json()["events"][-1]["actor"], done.json()["events"][-1]["cause"]) == ("reviewer", "thin smear")
 
 
 def test_what_never_comes_is_held(node: RunningNode, scan: Callable[[str], Scan]) -> None:
@@ -65,6 +70,25 @@ def test_what_never_comes_is_held(node: RunningNode, scan: Callable[[str], Scan]
     place(node.ports["hl7"], order_for(scan("H-6")))
     for accession in ("H-5", "H-6"):
         node.wait_for_state(accession, CaseState.REPORTED)
+
+
+def test_slide_is_attached_to_the_order_it_does_not_name(site: Site, scan: Callable[[str], Scan]) -> None:
+    """The label was misread: the slide waits alone until a person gives it to its order, and is reported there."""
+    slide, meant = scan("H-10"), scan("H-11")
+    site.order(meant, patient=slide.patient)
+    site.send(slide)
+    waiting = site.node.wait_for_state("H-10", CaseState.WAITING)
+    ordered = site.node.wait_for_state("H-11", CaseState.ORDERED)
+    with closing(site.node.client()) as client:
+        found = client.get("/api/slides", params={"free": True, "search": "H-10"}).json()
+        assert [each["case_id"] for each in found] == [waiting.row.case_id]
+        asked = {"name": "attach", "slide": found[0]["series_instance_uid"]}
+        client.post(f"/api/cases/{ordered.row.case_id}/actions", json=asked).raise_for_status()
+    reported = site.node.wait_for_state("H-11", CaseState.REPORTED)
+    assert reported.row.case_id == ordered.row.case_id
+    assert "reviewer" in {event.actor for event in reported.events}
+    assert len(site.reported("H-11")) == 1
+    assert site.reported("H-10") == []
 
 
 def test_other_patient_is_held_and_nothing_is_sent(site: Site, scan: Callable[[str], Scan]) -> None:

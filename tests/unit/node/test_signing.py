@@ -18,6 +18,7 @@ from node.database import deliveries, objects, slides
 from node.errors import CaseCancelled, ReviewConflict
 from node.files import sha256_of
 from node.linking import Linking
+from node.outputs import Output
 from node.result_writer import ResultWriter
 from node.review import Wanted
 from node.reviewing import Reviewing
@@ -200,6 +201,17 @@ def test_a_signature_that_failed_is_carried_out_when_requeued(
     assert view_of(site, case_id).revision == 1
 
 
+def test_a_signature_whose_result_was_never_made_is_followed_by_a_final_one(
+    site: Site, desk: Reviewing, steps: SigningSteps, case_id: str
+) -> None:
+    steps.fail(case_id, sign(desk, case_id), "The disk is full.")
+    give(desk, case_id, 1, "basophil")
+    steps.encode(case_id, sign(desk, case_id))
+    view = view_of(site, case_id)
+    assert (view.status, view.revision) == (ResultStatus.FINAL, 2)
+    assert {status for _, status in observations(made(site, case_id)["ORU"]).values()} == {"F"}
+
+
 def test_what_is_over_is_not_carried_out(site: Site, desk: Reviewing, steps: SigningSteps, case_id: str) -> None:
     revision = sign(desk, case_id)
     with site.database.write() as connection:
@@ -257,13 +269,25 @@ def test_a_late_instance_does_not_take_a_review_away(
     assert view_of(site, case_id).row.state is state
 
 
+def test_blasts_in_a_first_count_put_the_case_on_top(site: Site, settings: Settings, case_id: str) -> None:
+    cells = build_cells({"myeloblast": 60, "lymphocyte": 100})
+    report = build_report(case_id=case_id, analysis=build_analysis(cells=cells))
+    made = Output(kind="RESULT", name="result.json", media_type="application/json", path=Path("-"), sha256="")
+    with site.database.write() as connection:
+        ResultWriter(settings, load_codes()).keep(connection, report, [made])
+    row = view_of(site, case_id).row
+    assert row.urgent
+    assert row.alerts[0].startswith("Blasts and equivalents (myeloblast + promonocyte) are 37.5 % of the 160 counted")
+    assert row.alerts[1:] == ("Only 160 cells were counted; at least 200 are wanted.", "The focus of 2 tiles is soft.")
+
+
 def test_versions_and_signatures_are_read_back(site: Site, desk: Reviewing, case_id: str) -> None:
     give(desk, case_id, 1, "basophil")
     sign(desk, case_id)
     with site.database.read() as connection:
         kept = review_book.read_signature(connection, case_id, 1)
         assert kept == review_book.last_signature(connection, case_id)
-        assert review_book.last_signature(connection, case_id, before=1) is None
+        assert review_book.last_signed_result(connection, case_id) is None
         assert kept is not None
         changes = review_book.read_changes(connection, case_id, 1, until=kept.version)
     assert [(change.cell, change.class_name) for change in changes] == [(1, "basophil")]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from fastapi.testclient import TestClient
 from node import cases
 from node.accounts import Role
 from node.archive import analysis_file, load_analysis, save_analysis
-from node.database import audit, cell_changes, signatures
+from node.database import audit, cell_changes, objects, signatures
 from node.database import cases as case_table
 from node.review import MANDATORY
 from node.settings import ReviewSettings, Settings
@@ -290,6 +291,8 @@ def test_a_signed_review_is_corrected_by_a_further_signature(first: Reviewer, si
     version = first.finish()
     first.sign(version)
     with site.database.write() as connection:  # as the worker leaves it
+        made = {"kind": "RESULT", "name": "result.json", "media_type": "application/json", "path": "-", "sha256": ""}
+        connection.execute(objects.insert().values(case_id=case_id, revision=1, created_at=datetime.now(UTC), **made))
         cases.note(connection, case_id, "made", stage="deliver")
         cases.move(connection, case_id, CaseState.REPORTED, "delivered")
     again = first.sign(version)
@@ -323,6 +326,12 @@ def test_blasts_put_the_case_on_top_as_long_as_they_are_there(client: TestClient
     assert (top()["case_id"], top()["urgent"]) == (case_id, True)
     assert "20.0 % of the 300 counted nucleated cells" in top()["alerts"][0]
     assert more["review"]["alerts"][0]["kind"] == "blasts"
+    assert reviewer.sign(more["version"], "seen").status_code == 202
+    assert (top()["case_id"], [row["urgent"] for row in client.get("/api/worklist").json()["rows"]]) == (
+        stat, [False, False],
+    )  # fmt: skip
+    reviewer.change((blasts[1], 0, "promonocyte"))
+    assert (top()["case_id"], top()["urgent"]) == (case_id, True)
 
 
 def test_a_held_case_may_be_signed_and_a_cancelled_one_not(client: TestClient, site: Site) -> None:
