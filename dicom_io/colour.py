@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pipeline.domain import RgbImage
 
 NO_PROFILE = "ICCProfile (0028,2000) is absent: the colours are taken as sRGB"
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 BAD_PROFILE = "ICCProfile (0028,2000) cannot be used: the colours are taken as sRGB"
 
 

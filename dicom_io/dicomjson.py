@@ -1,11 +1,7 @@
-"""The DICOM JSON Model and its bulk data (PS3.18 Annex F).
-
-A bulk value is addressed by its path in the data set, items counted from 1: ``006A0002/3/00660016``.
-"""
+"""The DICOM JSON Model (PS3.18 Annex F); its long binary values are `dicom_io.bulk`'s."""
 
 import json
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +12,11 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
 
+from dicom_io.bulk import BINARY
 from dicom_io.errors import SlideError
-from dicom_io.scan import UNREADABLE
+from dicom_io.scan import PIXEL_GROUP, UNREADABLE
 
 INLINE_BYTES = 1024  # a longer binary value gets an address instead
-_PIXEL_GROUP = 0x7FE00000
-_ADDRESS = re.compile(r"[0-9A-F]{8}(?:/[1-9][0-9]{0,8}/[0-9A-F]{8})*")
-_BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _UTF_8 = DataElement(tag_for_keyword("SpecificCharacterSet") or 0, "CS", "ISO_IR 192")
 
 
@@ -36,7 +30,7 @@ def read_metadata(path: Path) -> Dataset:
     """
     try:
         with path.open("rb") as file:
-            return read_partial(file, lambda tag, vr, length: int(tag) >= _PIXEL_GROUP)
+            return read_partial(file, lambda tag, vr, length: int(tag) >= PIXEL_GROUP)
     except UNREADABLE as exc:
         raise SlideError(f"{path.name} cannot be read: {exc}") from exc
 
@@ -80,7 +74,7 @@ def to_json(ds: Dataset, bulk_uri: Callable[[str], str] | None, prefix: str = ""
 
 def _element(element: DataElement, address: str, bulk_uri: Callable[[str], str] | None) -> dict[str, Any]:
     vr = str(element.VR)
-    if vr in _BINARY and bulk_uri is not None and element.value and len(element.value) > INLINE_BYTES:
+    if vr in BINARY and bulk_uri is not None and element.value and len(element.value) > INLINE_BYTES:
         return {"vr": vr, "BulkDataURI": bulk_uri(address)}
     try:
         document = element.to_json_dict(None, 0)
@@ -96,28 +90,3 @@ def _finite(value: object) -> object:
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def read_bulk(path: Path, address: str) -> bytes:
-    """The bytes, little-endian, of one value of the instance at `path`.
-
-    Raises
-    ------
-    KeyError
-        No such value, or not a binary one.
-    SlideError
-        The file cannot be read.
-    """
-    if not _ADDRESS.fullmatch(address):
-        raise KeyError(address)
-    *steps, last = address.split("/")
-    ds = read_metadata(path)
-    for tag, number in zip(steps[::2], steps[1::2], strict=True):
-        items = ds[int(tag, 16)].value
-        if int(number) > len(items):
-            raise KeyError(address)
-        ds = items[int(number) - 1]
-    value = ds[int(last, 16)].value
-    if not isinstance(value, bytes):
-        raise KeyError(address)
-    return value

@@ -26,7 +26,7 @@ from dicom_io.scan import (
 
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # float, double float, integer
 _ITEM_HEAD = 8
-_ITEM = 0xFFFEE000
+_ITEM_TAG = struct.pack("<HH", 0xFFFE, 0xE000)
 _END_MARKERS = (b"\xff\xd9",)  # of JPEG, JPEG-LS and JPEG 2000
 
 
@@ -54,6 +54,23 @@ class StoredFrames:
     def count(self) -> int:
         return len(self.starts)
 
+    def length(self, number: int) -> int:
+        """How many bytes `read(number)` gives, without reading a frame that is one item.
+
+        Raises
+        ------
+        IndexError
+            There is no such frame.
+        """
+        start, end = self._place(number)
+        if self.bits:
+            return (self.bits + 7) // 8
+        with self.path.open("rb") as file:
+            head = os.pread(file.fileno(), _ITEM_HEAD, start)
+        if head[:4] == _ITEM_TAG and start + _ITEM_HEAD + int.from_bytes(head[4:], "little") == end:
+            return end - start - _ITEM_HEAD
+        return len(self.read(number))
+
     def read(self, number: int) -> bytes:
         """Frame `number`, from 1, as stored; a native frame of single bits starts on a byte of its own.
 
@@ -64,9 +81,7 @@ class StoredFrames:
         SlideError
             The file has changed or is damaged.
         """
-        if not 1 <= number <= self.count:
-            raise IndexError(f"frame {number} of {self.count}")
-        start, end = int(self.starts[number - 1]), int(self.ends[number - 1])
+        start, end = self._place(number)
         with self.path.open("rb") as file:
             stored = os.pread(file.fileno(), end - start, start)
         if len(stored) != end - start:
@@ -74,6 +89,11 @@ class StoredFrames:
         if self.bits:
             return _align(stored, (number - 1) * self.bits % 8, self.bits)
         return _join_items(stored, self.path.name)
+
+    def _place(self, number: int) -> tuple[int, int]:
+        if not 1 <= number <= self.count:
+            raise IndexError(f"frame {number} of {self.count}")
+        return int(self.starts[number - 1]), int(self.ends[number - 1])
 
 
 class FrameTables:
@@ -217,8 +237,8 @@ def _join_items(stored: bytes, name: str) -> bytes:
     parts = []
     position = 0
     while position + _ITEM_HEAD <= len(stored):
-        group, number, length = struct.unpack_from("<HHL", stored, position)
-        if group << 16 | number != _ITEM:
+        tag, length = struct.unpack_from("<4sL", stored, position)
+        if tag != _ITEM_TAG:
             raise SlideError(f"{name}: the offset table does not lead to a frame; send the instance again")
         parts.append(stored[position + _ITEM_HEAD : position + _ITEM_HEAD + length])
         position += _ITEM_HEAD + length

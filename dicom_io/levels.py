@@ -9,7 +9,16 @@ import numpy as np
 import wsidicom.config
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
-from wsidicom.errors import WsiDicomError
+from wsidicom.errors import (
+    WsiDicomError,
+    WsiDicomFileError,
+    WsiDicomMatchError,
+    WsiDicomNotFoundError,
+    WsiDicomNotSupportedError,
+    WsiDicomOutOfBoundsError,
+    WsiDicomStrictRequirementError,
+    WsiDicomUidDuplicateError,
+)
 from wsidicom.file import WsiDicomFileSource
 from wsidicom.file.io.wsidicom_io import WsiDicomIO
 from wsidicom.geometry import Point
@@ -30,6 +39,18 @@ wsidicom.config.settings.decoded_frame_cache_size = 0
 WHITE = 255
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _CACHED_BYTES = 96 << 20
+_REFUSED = (  # by wsidicom, whose errors have no common base, or by what it reads with
+    WsiDicomError,
+    WsiDicomFileError,
+    WsiDicomMatchError,
+    WsiDicomNotFoundError,
+    WsiDicomNotSupportedError,
+    WsiDicomOutOfBoundsError,
+    WsiDicomStrictRequirementError,
+    WsiDicomUidDuplicateError,
+    *UNREADABLE,
+    IndexError,
+)
 
 
 class TileCache:
@@ -121,7 +142,7 @@ class Level:
             tile = self._format.decode(data.get_encoded_tile(Point(column, row), self._z, self._path))
         except SlideError as exc:
             raise SlideError(f"{self.header.path.name}, tile column {column} row {row}: {exc}") from exc
-        except (WsiDicomError, *UNREADABLE, IndexError) as exc:
+        except _REFUSED as exc:
             raise SlideError(
                 f"{self.header.path.name}: PixelData (7FE0,0010) of tile column {column} row {row} cannot be found; "
                 "send the slide again"
@@ -142,6 +163,7 @@ class _File(WsiDicomIO):  # type: ignore[misc]
         ds: Dataset = super().read_dataset(force)
         ds.PlanarConfiguration = 0
         ds.PhotometricInterpretation = "RGB"
+        ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]  # a label by itself has no level that wsidicom wants
         return ds
 
 
@@ -186,7 +208,7 @@ def _open(headers: Sequence[InstanceHeader]) -> tuple[WsiDicomFileSource, list[W
         opened = len(source.readers)
         for instance in instances:
             _ = instance.image_data.tiles, instance.optical_paths, instance.focal_planes  # read now, fail now
-    except (WsiDicomError, *UNREADABLE, IndexError) as exc:
+    except _REFUSED as exc:
         for file in files:
             file.close()
         raise SlideError(

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 SUCCESS = 0x0000
 _CLOSING_S = 5.0
+_SILENT_PER_ADDRESS = 10  # connections that have not asked for an association yet; each lasts 30 s (ARTIM)
 _ERROR_COMMENT_LENGTH = 64  # VR LO
 
 
@@ -116,7 +117,7 @@ class DicomListener:
     def stop(self) -> None:
         """Close the port and abort every association."""
         self._server.shutdown()
-        for assoc in self._ae.active_associations:
+        for assoc in self._ae.connections:
             if assoc.is_established:
                 assoc.abort()
             else:  # not begun or about to end: an abort has no meaning there (PS3.8 table 9-10)
@@ -168,16 +169,20 @@ def _where(exc: Exception) -> str:
 
 
 class _Server(ThreadedAssociationServer):  # type: ignore[misc]
-    """Closes the connection of an address that is not on the list before it can say anything."""
+    """Closes a connection, before it can say anything, of an address not on the list or with many that say nothing."""
 
     def verify_request(self, request: object, client_address: tuple[str, int]) -> bool:
         address = ipaddress.ip_address(client_address[0])
         address = getattr(address, "ipv4_mapped", None) or address
         allowed = self.ae.allowed_networks
-        if not allowed or any(address in network for network in allowed):
-            return True
-        log.warning("connection refused: address %s is not in allowed_addresses", address)
-        return False
+        if allowed and not any(address in network for network in allowed):
+            log.warning("connection refused: address %s is not in allowed_addresses", address)
+            return False
+        silent = [each for each in self.ae.connections if each.requestor.primitive is None]
+        if sum(each.requestor.address == client_address[0] for each in silent) >= _SILENT_PER_ADDRESS:
+            log.warning("connection refused: address %s has %d that ask for nothing", address, _SILENT_PER_ADDRESS)
+            return False
+        return True
 
 
 class _ApplicationEntity(AE):  # type: ignore[misc]
@@ -195,6 +200,16 @@ class _ApplicationEntity(AE):  # type: ignore[misc]
         self.add_supported_context(StorageCommitmentPushModel)
         for sop_class in STORED_SOP_CLASSES:
             self.add_supported_context(sop_class, list(STORED_TRANSFER_SYNTAXES))
+
+    @property
+    def connections(self) -> list[Association]:
+        """Every connection there is, whether it has asked for an association or not."""
+        return list(super().active_associations)
+
+    @property
+    def active_associations(self) -> list[Association]:
+        """Those that have asked for an association; a peer that says nothing takes no other's place."""
+        return [each for each in self.connections if each.requestor.primitive is not None]
 
     def make_server(self, *arguments: Any, **options: Any) -> _Server:  # noqa: ANN401 - as the method it stands for
         server: _Server = super().make_server(*arguments, **{**options, "server_class": _Server})

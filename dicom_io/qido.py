@@ -1,23 +1,22 @@
 """Searching and answering like QIDO-RS (PS3.18 section 10.6, PS3.4 C.2.2.2)."""
 
-import fnmatch
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from dicom_io.dicomjson import to_json
 from dicom_io.header import read_dataset
+from dicom_io.matching import key_of, matches, values_of
 
 _LARGEST_TEXT = 1024
+_LARGEST_NUMBER = 9  # digits; a database counts no further
 _INDEXED_GROUPS = frozenset({0x0008, 0x0010, 0x0018, 0x0020, 0x0028, 0x0040, 0x0048})
-_TIMES = frozenset({"DA", "TM", "DT"})
-_EXACT = frozenset({"UI", "IS", "DS", "US", "UL", "SS", "SL", "FD", "FL", "AT"})
+_INDEXED_SEQUENCES = frozenset({"RequestAttributesSequence"})  # PS3.18 table 10.6.1-5
 _PAGING = frozenset({"limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"})
 _ALIASES = {"PersonName": "PatientName"}  # what one viewer asks for
 
@@ -45,12 +44,13 @@ _RETURNED = {
     Level.SERIES: _tags(
         "SeriesDate SeriesTime Modality SeriesDescription RetrieveURL InstanceAvailability SeriesInstanceUID "
         "SeriesNumber FrameOfReferenceUID NumberOfSeriesRelatedInstances PerformedProcedureStepStartDate "
-        "PerformedProcedureStepStartTime ContainerIdentifier StudyInstanceUID"
+        "PerformedProcedureStepStartTime RequestAttributesSequence TimezoneOffsetFromUTC ContainerIdentifier "
+        "StudyInstanceUID"
     ),
     Level.INSTANCE: _tags(
         "ImageType SOPClassUID SOPInstanceUID InstanceAvailability RetrieveURL AvailableTransferSyntaxUID "
         "InstanceNumber NumberOfFrames Rows Columns BitsAllocated TotalPixelMatrixColumns TotalPixelMatrixRows "
-        "StudyInstanceUID SeriesInstanceUID"
+        "TimezoneOffsetFromUTC StudyInstanceUID SeriesInstanceUID"
     ),
 }
 
@@ -65,7 +65,7 @@ class Query:
 
     Attributes
     ----------
-    keys : tuple of (tag, values)
+    keys : tuple of (key, values)
         All must match; one of the values of each.
     include : frozenset of str
         Tags wanted beside the usual ones.
@@ -87,18 +87,14 @@ class Query:
     offset: int = 0
     ignored: tuple[str, ...] = ()
 
-    def values_of(self, keyword: str) -> tuple[str, ...]:
-        """The values one attribute may have; empty when any."""
-        tag = _tag(keyword)
-        return next((values for key, values in self.keys if key == tag), ())
-
     def matches(self, record: Mapping[str, Any]) -> bool:
         """True when `record` (DICOM JSON) satisfies every key."""
-        return all(_matches(record.get(tag), tag, values, fuzzy=self.fuzzy) for tag, values in self.keys)
+        return all(matches(record, key, values, fuzzy=self.fuzzy) for key, values in self.keys)
 
     def select(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """The attributes of `record` to answer with, in order of tag."""
+        """The attributes of `record` to answer with, in order of tag; those asked by are among them."""
         wanted = self.include.union(*(_RETURNED[level] for level in (self.level, *self.above)))
+        wanted |= {key[:8] for key, _ in self.keys}
         return {tag: value for tag, value in sorted(record.items()) if self.include_all or tag in wanted}
 
 
@@ -136,16 +132,16 @@ def parse_query(
     for name, value in parameters:
         if name == "includefield":
             fields = [field for field in value.split(",") if field]
-            include.update(tag for field in fields if (tag := _tag(field)))
-            ignored.extend(field for field in fields if field != "all" and not _tag(field))
+            include.update(key[:8] for field in fields if (key := key_of(field)))
+            ignored.extend(field for field in fields if field != "all" and not key_of(field))
             options.update({"all": "true"} if "all" in fields else {})
         elif name in _PAGING:
             options[name] = value
-        elif tag := _tag(_ALIASES.get(name, name)):
-            keys[tag] = _values(tag, name, value)
+        elif key := key_of(_ALIASES.get(name, name)):
+            keys[key] = _values(key, name, value)
         else:
             ignored.append(name)
-    keys |= {_tag(_UID_OF[above]): (uid,) for above, uid in within.items()}
+    keys |= {key_of(_UID_OF[above]): (uid,) for above, uid in within.items()}
     return Query(
         level=level,
         above=tuple(above for above in _ABOVE[level] if above not in within),
@@ -170,7 +166,8 @@ def indexed_attributes(path: Path) -> dict[str, Any]:
     ds = read_dataset(path)
     short = Dataset()
     for element in ds:
-        if element.tag.group in _INDEXED_GROUPS and element.VR != "SQ" and len(str(element.value)) <= _LARGEST_TEXT:
+        plain = element.tag.group in _INDEXED_GROUPS and element.VR != "SQ" and len(str(element.value)) <= _LARGEST_TEXT
+        if plain or element.keyword in _INDEXED_SEQUENCES:
             short.add(element)
     record = to_json(short, None)
     record["00083002"] = {"vr": "UI", "Value": [str(ds.file_meta.TransferSyntaxUID)]}
@@ -219,73 +216,14 @@ def _attribute(vr: str, *values: object) -> dict[str, Any]:
     return {"vr": vr, "Value": list(values)} if values else {"vr": vr}
 
 
-def _tag(name: str) -> str:
-    """Eight hexadecimal digits of a keyword or tag; empty when there is no such attribute."""
-    if re.fullmatch(r"[0-9A-Fa-f]{8}", name):
-        return name.upper()
-    tag = tag_for_keyword(name)
-    return "" if tag is None else f"{tag:08X}"
-
-
 def _whole(field: str, value: str) -> int:
-    if not value.isascii() or not value.isdigit():
-        raise BadQuery(field, f"{field} must be a whole number")
+    if not value.isascii() or not value.isdigit() or len(value) > _LARGEST_NUMBER:
+        raise BadQuery(field, f"{field} must be a whole number of at most {_LARGEST_NUMBER} digits")
     return int(value)
 
 
-def _vr(tag: str) -> str:
+def _values(key: str, name: str, text: str) -> tuple[str, ...]:
     try:
-        return dictionary_VR(int(tag, 16))
-    except KeyError:
-        return "LO"
-
-
-def _values(tag: str, name: str, value: str) -> tuple[str, ...]:
-    vr = _vr(tag)
-    if vr in _TIMES and not re.fullmatch(r"[0-9.:+]*-?[0-9.:+]*", value):
-        raise BadQuery(name, f"{name} must be a value or a range such as 20260101-20260131")
-    if vr == "UI":
-        return tuple(uid for uid in re.split(r"[,\\]", value) if uid)
-    return (value,) if value else ()
-
-
-def _matches(attribute: Mapping[str, Any] | None, tag: str, values: tuple[str, ...], *, fuzzy: bool) -> bool:
-    if not values or values == ("*",):
-        return True  # universal matching (PS3.4 C.2.2.2.3)
-    vr = _vr(tag)
-    found = [_text(value) for value in (attribute or {}).get("Value", ()) if value is not None]
-    if vr in _EXACT:
-        return any(text in values for text in found)
-    if vr in _TIMES:
-        return any(_in_range(text, values[0]) for text in found)
-    if vr == "PN":
-        return any(_matches_name(text, values[0], fuzzy=fuzzy) for text in found)
-    pattern = re.compile(_wildcard(values[0]))
-    return any(pattern.fullmatch(text) for text in found)
-
-
-def _text(value: object) -> str:
-    return str(value.get("Alphabetic", "")) if isinstance(value, dict) else str(value)
-
-
-def _in_range(text: str, asked: str) -> bool:
-    low, dash, high = asked.replace(":", "").partition("-")
-    text = text.replace(":", "")
-    if not dash:
-        return text.startswith(low)
-    return (not low or text[: len(low)] >= low) and (not high or text[: len(high)] <= high)
-
-
-def _matches_name(name: str, asked: str, *, fuzzy: bool) -> bool:
-    """Without regard to case; fuzzy means that each asked word begins some word of the name (PS3.18 10.6.1.2)."""
-    name, asked = name.casefold().rstrip("^"), asked.casefold().rstrip("^")
-    if fuzzy:
-        words = re.split(r"[\^\s,=]+", name)
-        return all(
-            any(fnmatch.fnmatchcase(word, f"{part}*") for word in words) for part in re.split(r"[\^\s,]+", asked)
-        )
-    return re.fullmatch(_wildcard(asked), name) is not None
-
-
-def _wildcard(asked: str) -> str:
-    return "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in asked)
+        return values_of(key, text)
+    except ValueError as exc:
+        raise BadQuery(name, f"{name} must be a value or a range such as 20260101-20260131") from exc

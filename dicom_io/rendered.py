@@ -14,8 +14,9 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
+from dicom_io.colour import SRGB, to_srgb
 from dicom_io.errors import SlideError
-from dicom_io.header import InstanceHeader, parse_header, read_dataset, text
+from dicom_io.header import InstanceHeader, read_dataset, text
 from dicom_io.levels import Level, TileCache
 from dicom_io.pixels import FrameFormat
 from dicom_io.scan import UNREADABLE
@@ -38,15 +39,43 @@ _PIXEL_MODULE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewport:
-    """The largest width and height of a picture, in pixels; a picture is never enlarged to fill it."""
+    """Which part of an image becomes a picture of which size (PS3.18 8.3.5.1.3).
+
+    Attributes
+    ----------
+    width, height : int
+        The largest the picture may be; it keeps the image's proportions and is never enlarged to fill them.
+    x, y : float
+        Left upper corner of the part, in pixels of the image.
+    across, down : float, optional
+        Size of the part; the rest of the image where absent.
+    """
 
     width: int = LARGEST_SIDE
     height: int = LARGEST_SIDE
+    x: float = 0.0
+    y: float = 0.0
+    across: float | None = None
+    down: float | None = None
 
-    def fit(self, width: int, height: int) -> tuple[int, int]:
-        """The size of a picture of `width` by `height` in this viewport."""
-        scale = min(1.0, self.width / width, self.height / height)
-        return max(1, round(width * scale)), max(1, round(height * scale))
+    def part(self, columns: int, rows: int) -> tuple[float, float, float, float]:
+        """The part of an image of that size as (left, upper, right, lower).
+
+        Raises
+        ------
+        SlideError
+            It lies outside the image.
+        """
+        right = columns if self.across is None else min(columns, self.x + self.across)
+        lower = rows if self.down is None else min(rows, self.y + self.down)
+        if self.x >= right or self.y >= lower:
+            raise SlideError(f"the part lies outside the image of {columns} by {rows} pixels")
+        return self.x, self.y, right, lower
+
+    def fit(self, across: float, down: float) -> tuple[int, int]:
+        """The size of a picture of a part of that size."""
+        scale = min(1.0, self.width / across, self.height / down)
+        return max(1, round(across * scale)), max(1, round(down * scale))
 
 
 def decode_frame(path: Path, frame: bytes) -> NDArray[Any]:
@@ -89,68 +118,87 @@ def _decode_with_pydicom(ds: Dataset, transfer_syntax: str, frame: bytes) -> NDA
 
 
 def render_frame(path: Path, frame: bytes, viewport: Viewport) -> Image.Image:
-    """One stored frame as a picture.
+    """One stored frame as a picture, colours in sRGB.
 
     Raises
     ------
     SlideError
-        The frame cannot be decoded.
+        The frame cannot be decoded, or the viewport lies outside of it.
     """
+    ds = read_dataset(path)
     pixels = decode_frame(path, frame)
     if pixels.ndim == 2:
-        pixels = _grey(pixels, inverted=text(read_dataset(path), "PhotometricInterpretation") == "MONOCHROME1")
+        pixels = _grey(pixels, inverted=text(ds, "PhotometricInterpretation") == "MONOCHROME1")
+    elif (convert := to_srgb(ds)[0]) is not None:
+        pixels = convert(pixels)
     picture = Image.fromarray(np.ascontiguousarray(pixels))
-    return picture.resize(viewport.fit(*picture.size), Image.Resampling.BOX)
+    part = viewport.part(*picture.size)
+    return picture.resize(viewport.fit(*_size(part)), Image.Resampling.BOX, box=part)
 
 
 def render_slide(header: InstanceHeader, series: Sequence[InstanceHeader], viewport: Viewport) -> Image.Image:
-    """A whole tiled instance as a picture, from the smallest level of its series that is large enough.
+    """A tiled colour instance as a picture in sRGB, from the smallest level of its series that is large enough.
 
     Raises
     ------
     SlideError
-        A level cannot be read.
+        A level cannot be read, or the viewport lies outside the image.
     """
-    width, height = viewport.fit(header.total_pixel_matrix_columns, header.total_pixel_matrix_rows)
-    levels = [other for other in series if other.flavor == header.flavor and other.total_pixel_matrix_columns >= width]
-    chosen = min([*levels, header], key=lambda level: level.total_pixel_matrix_columns)
+    columns, rows = header.total_pixel_matrix_columns, header.total_pixel_matrix_rows
+    part = viewport.part(columns, rows)
+    size = viewport.fit(*_size(part))
+    enough = min(columns, columns * size[0] / _size(part)[0])
+    alike = [other for other in series if other.flavor == header.flavor]
+    chosen = min((other for other in [*alike, header] if _columns(other) >= enough), key=_columns)
     try:
-        level = Level([chosen], TileCache())
+        level = Level([other for other in alike if _columns(other) == _columns(chosen)] or [chosen], TileCache())
     except UNREADABLE as exc:
         raise SlideError(f"{chosen.path.name} cannot be read: {exc}") from exc
+    across, down = level.size[0] / columns, level.size[1] / rows
     try:
-        return _shrink(level, width, height)
+        return _shrink(level, (part[0] * across, part[1] * down, part[2] * across, part[3] * down), size)
     finally:
         level.close()
 
 
-def _shrink(level: Level, width: int, height: int) -> Image.Image:
-    """The level at `width` by `height`, read in strips."""
-    across, down = level.size
-    picture = Image.new("RGB", (width, height))
-    rows = max(1, min(height, round(_STRIP_PIXELS / (across * down / height))))
+def _columns(header: InstanceHeader) -> int:
+    return header.total_pixel_matrix_columns
+
+
+def _size(part: tuple[float, float, float, float]) -> tuple[float, float]:
+    return part[2] - part[0], part[3] - part[1]
+
+
+def _shrink(level: Level, part: tuple[float, float, float, float], size: tuple[int, int]) -> Image.Image:
+    """A part of the level as a picture of `size`, read in strips."""
+    left, upper, right, lower = part
+    width, height = size
+    x0, x1 = int(left), int(np.ceil(right))
+    picture = Image.new("RGB", size)
+    rows = max(1, min(height, round(_STRIP_PIXELS / ((x1 - x0) * (lower - upper) / height))))
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        y0, y1 = top * down / height, bottom * down / height
-        strip = Image.fromarray(level.pixels(0, int(y0), across, int(np.ceil(y1))))
-        box = (0, y0 - int(y0), across, y1 - int(y0))
+        y0, y1 = (upper + row * (lower - upper) / height for row in (top, bottom))
+        strip = Image.fromarray(level.pixels(x0, int(y0), x1, int(np.ceil(y1))))
+        box = (left - x0, y0 - int(y0), right - x0, y1 - int(y0))
         picture.paste(strip.resize((width, bottom - top), Image.Resampling.BOX, box=box), (0, top))
     return picture
 
 
 def is_tiled(path: Path) -> bool:
     """True for a colour image that is one tiled pixel matrix."""
-    header = parse_header(path)
-    return header.total_pixel_matrix_columns > 0 and header.modality == "SM"
+    ds = read_dataset(path)
+    return bool(ds.get("TotalPixelMatrixColumns")) and ds.get("SamplesPerPixel") == 3
 
 
-def encode_picture(picture: Image.Image, media_type: str, quality: int = 90) -> bytes:
-    """`image/jpeg` or `image/png`."""
+def encode_picture(picture: Image.Image, media_type: str, quality: int = 90, *, profile: bool = False) -> bytes:
+    """`image/jpeg` or `image/png`; a coloured one may say itself that its colours are sRGB."""
     buffer = io.BytesIO()
+    options = {"icc_profile": SRGB} if profile and picture.mode == "RGB" else {}
     if media_type == "image/png":
-        picture.save(buffer, "PNG")
+        picture.save(buffer, "PNG", **options)
     else:
-        picture.save(buffer, "JPEG", quality=quality)
+        picture.save(buffer, "JPEG", quality=quality, **options)
     return buffer.getvalue()
 
 

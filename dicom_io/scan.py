@@ -20,10 +20,12 @@ CANNOT_UNDERSTAND = 0xC000
 PIXEL_DATA = 0x7FE00010
 EXTENDED_OFFSET_TABLE = 0x7FE00001
 EXTENDED_OFFSET_TABLE_LENGTHS = 0x7FE00002
+PIXEL_GROUP = 0x7FE00000
 UNDEFINED = 0xFFFFFFFF
-_ITEM = 0xFFFEE000
+ITEM = 0xFFFEE000
 _ITEM_END = 0xFFFEE00D
 _SEQUENCE_END = 0xFFFEE0DD
+_NO_END = 1 << 63  # of a sequence or item that a delimiter closes
 UNREADABLE = (  # what pydicom raises on bytes that are not what they should be
     InvalidDicomError,
     BytesLengthException,
@@ -59,6 +61,11 @@ class FileStart:
     sop_class_uid: str
     sop_instance_uid: str
     offset: int  # of the data set
+
+    @property
+    def implicit(self) -> bool:
+        """The elements do not say what they are."""
+        return self.transfer_syntax_uid == ImplicitVRLittleEndian
 
 
 def read_start(path: Path) -> FileStart:
@@ -120,21 +127,53 @@ def elements(file: BinaryIO, start: FileStart) -> Iterator[Element]:
     InstanceRejected
         0xC000 where an element passes the end of the file.
     """
-    size = file.seek(0, 2)
-    implicit = start.transfer_syntax_uid == ImplicitVRLittleEndian
-    position = start.offset
-    while position < size:
+    return elements_in(file, whole(file, start), implicit=start.implicit)
+
+
+def whole(file: BinaryIO, start: FileStart) -> Element:
+    """The data set as if it were an item."""
+    return Element(ITEM, b"", start.offset, file.seek(0, 2) - start.offset)
+
+
+def elements_in(file: BinaryIO, body: Element, *, implicit: bool) -> Iterator[Element]:
+    """The elements of an item, without those nested in them.
+
+    Raises
+    ------
+    InstanceRejected
+        0xC000 where an element passes the end of the item.
+    """
+    position = body.offset
+    end = _NO_END if body.length == UNDEFINED else body.offset + body.length
+    while position < end:
         file.seek(position)
         element = _element(file, implicit=implicit)
-        if element.tag == 0 and element.length == 0:
-            return  # zero padding some writers leave behind
+        if element.tag == _ITEM_END or (element.tag == 0 and element.length == 0):
+            return  # or the zero padding some writers leave behind
         yield element
-        if element.length == UNDEFINED:
-            position = _end_of_sequence(file, element, implicit=implicit or element.vr == b"UN")
-        else:
-            position = element.offset + element.length
-    if position > size:
-        raise InstanceRejected(CANNOT_UNDERSTAND, f"truncated: {position - size} bytes are missing; send it again")
+        position = _end(file, element, implicit=implicit)
+    if position > end:
+        raise InstanceRejected(CANNOT_UNDERSTAND, f"truncated: {position - end} bytes are missing; send it again")
+
+
+def items_of(file: BinaryIO, sequence: Element, *, implicit: bool) -> Iterator[Element]:
+    """The items of a sequence."""
+    position = sequence.offset
+    end = _NO_END if sequence.length == UNDEFINED else sequence.offset + sequence.length
+    while position < end:
+        file.seek(position)
+        item = _element(file, implicit=implicit)
+        if item.tag != ITEM:
+            return
+        yield item
+        position = _end(file, item, implicit=implicit)
+
+
+def _end(file: BinaryIO, element: Element, *, implicit: bool) -> int:
+    """The position after an element or item."""
+    if element.length != UNDEFINED:
+        return element.offset + element.length
+    return _end_of_sequence(file, element, implicit=implicit or element.vr == b"UN")
 
 
 def _element(file: BinaryIO, *, implicit: bool) -> Element:
@@ -156,9 +195,9 @@ def _element(file: BinaryIO, *, implicit: bool) -> Element:
 
 
 def _end_of_sequence(file: BinaryIO, element: Element, *, implicit: bool) -> int:
-    """The position after the delimiter that closes `element`, whatever is nested in it."""
+    """The position after the delimiter that closes a sequence or item, whatever is nested in it."""
     file.seek(element.offset)
-    depth: list[tuple[int, bool]] = [(_SEQUENCE_END, implicit)]
+    depth: list[tuple[int, bool]] = [(_ITEM_END if element.tag == ITEM else _SEQUENCE_END, implicit)]
     while depth:
         closing, implicit = depth[-1]
         inner = _element(file, implicit=implicit)
@@ -168,7 +207,7 @@ def _end_of_sequence(file: BinaryIO, element: Element, *, implicit: bool) -> int
             depth.pop()
         elif inner.length != UNDEFINED:
             file.seek(inner.length, 1)
-        elif inner.tag == _ITEM:
+        elif inner.tag == ITEM:
             depth.append((_ITEM_END, implicit))
         else:
             depth.append((_SEQUENCE_END, implicit or inner.vr == b"UN"))

@@ -1,13 +1,35 @@
-"""The answer of a Store transaction (PS3.18 section 10.5.3)."""
+"""What a Store transaction takes, and its answer (PS3.18 section 10.5)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from dicom_io.contexts import STORED_SOP_CLASSES, STORED_TRANSFER_SYNTAXES
+from dicom_io.errors import InstanceRejected
 from dicom_io.header import InstanceHeader
+from dicom_io.scan import read_start
 
 PROCESSING_FAILURE = 0x0110
 OTHER_STUDY = 0xA900  # the object does not belong to the study the address names
+_OTHER_SOP_CLASS = 0x0122
+_OTHER_TRANSFER_SYNTAX = 0xC122
+
+
+def require_storable(path: Path) -> None:
+    """Check that an association would have taken the file at `path`; nothing behind its first bytes is read.
+
+    Raises
+    ------
+    InstanceRejected
+        0x0122 for another SOP class, 0xC122 for another transfer syntax, such as a deflated one, which a few bytes
+        may inflate to anything.
+    """
+    start = read_start(path)
+    if start.sop_class_uid not in STORED_SOP_CLASSES:
+        raise InstanceRejected(_OTHER_SOP_CLASS, f"SOP class {start.sop_class_uid or 'absent'} is not stored here")
+    if start.transfer_syntax_uid not in STORED_TRANSFER_SYNTAXES:
+        raise InstanceRejected(_OTHER_TRANSFER_SYNTAX, f"transfer syntax {start.transfer_syntax_uid} is not taken")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from node.errors import WrongState
 from node.linking import Linking
 from node.queues import Work
 from node.views import CaseState, CaseView
+from pipeline.domain import ResultStatus
 
 Need = Literal["slide", "reason"]
 
@@ -92,6 +93,11 @@ _RERUN = _action(
 _REQUEUE = _action(
     ActionName.REQUEUE, "Try again", "The case goes on where it stopped: at the count, or at a delivery."
 )
+_RERUN_SIGNED = _action(
+    ActionName.RERUN,
+    "Count again",
+    "The slide is counted anew. What was reviewed and signed stays in the history; the new count must be signed again.",
+)
 _CANCEL = _action(ActionName.CANCEL, "Cancel the case", "Nothing is counted or sent. This cannot be undone.")
 _BEFORE_A_RESULT = {
     CaseState.ORDERED: (_ATTACH, _CANCEL),
@@ -109,18 +115,22 @@ def offered(view: CaseView, person: Person) -> tuple[Action, ...]:
     if state is CaseState.HELD:
         return _for_held(view)
     if state is CaseState.FAILED:
-        return (_REQUEUE, _RERUN) if reported else (_REQUEUE, _CANCEL)
+        return (_REQUEUE, _rerun(view)) if reported else (_REQUEUE, _CANCEL)
     if reported:
-        return (_RERUN,) if state is CaseState.REPORTED else ()
+        return (_rerun(view),) if state is CaseState.REPORTED else ()
     return _BEFORE_A_RESULT.get(state, ())
 
 
 def _for_held(view: CaseView) -> tuple[Action, ...]:
     if view.status is not None:
-        return (_ACCEPT_RESULT, _RERUN)
+        return (_ACCEPT_RESULT, _rerun(view))
     if not view.has_slide:
         return (_ATTACH, _CANCEL)
     return (_ACCEPT_DOUBT if view.order is not None else _ACCEPT_NO_ORDER, _CANCEL)
+
+
+def _rerun(view: CaseView) -> Action:
+    return _RERUN_SIGNED if view.status in {ResultStatus.FINAL, ResultStatus.CORRECTED} else _RERUN
 
 
 class CaseActions:

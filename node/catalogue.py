@@ -5,9 +5,9 @@ The index is filled from the files when it is asked, with what came since; a lis
 
 import itertools
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 
+from dicom_io.dicomjson import dump
 from dicom_io.errors import DicomError
 from dicom_io.header import parse_header
 from dicom_io.qido import (
@@ -28,8 +29,10 @@ from dicom_io.qido import (
     study_record,
 )
 from node.database import Database, dicom_index, instances, objects
+from node.index_query import narrow
 
 _BATCH = 200
+_LATE = timedelta(minutes=10)  # how much later than its time a row may come into sight: clocks, commits
 _log = structlog.get_logger(__name__)
 
 
@@ -49,9 +52,9 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Answers of a search, of which `remaining` more follow."""
+    """Answers of a search, each a JSON object, of which `remaining` more follow."""
 
-    records: tuple[dict[str, Any], ...]
+    records: tuple[bytes, ...]
     remaining: int
 
 
@@ -61,6 +64,7 @@ class Catalogue:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._filling = threading.Lock()
+        self._filled_to: datetime | None = None
 
     def held(self, study: str, series: str | None = None, instance: str | None = None) -> tuple[Held, ...]:
         """The instances of a study, of one of its series, or one instance; empty when there is none."""
@@ -69,8 +73,11 @@ class Catalogue:
             wanted.append(dicom_index.c.series_instance_uid == series)
         if instance is not None:
             wanted.append(dicom_index.c.sop_instance_uid == instance)
-        asked = sa.select(dicom_index).where(*wanted).order_by(dicom_index.c.series_instance_uid, dicom_index.c.number)
-        return tuple(_held(row) for row in self._rows(asked))
+        asked = sa.select(*_HELD).where(*wanted).order_by(dicom_index.c.series_instance_uid, dicom_index.c.number)
+        if instance is not None and (known := self._rows(asked)):
+            return tuple(map(_held, known))  # an instance never changes; a viewer asks for thousands of its frames
+        self._fill()
+        return tuple(map(_held, self._rows(asked)))
 
     def search(self, query: Query, root: str) -> Found:
         """What matches `query`, one page of it.
@@ -81,49 +88,66 @@ class Catalogue:
         root : str
             Address of the DICOMweb service, for the retrieve URLs.
         """
-        records = [record for record in self._records(query, root) if query.matches(record)]
-        end = len(records) if query.limit is None else query.offset + query.limit
-        page = tuple(query.select(record) for record in records[query.offset : end])
-        return Found(records=page, remaining=max(0, len(records) - end))
+        self._fill()
+        wanted, undecided = narrow(query)
+        places = sa.select(dicom_index.c.number).where(*wanted)
+        if query.level is not Level.INSTANCE:
+            first = sa.func.min(dicom_index.c.number).label("number")
+            places = sa.select(first).where(*wanted).group_by(_GROUPS[query.level])
+        if undecided.keys:
+            return self._sift(query, undecided, places, root)
+        with self._database.read() as connection:
+            total = connection.execute(sa.select(sa.func.count()).select_from(places.subquery())).scalar_one()
+        page = places.order_by("number").limit(query.limit).offset(query.offset)
+        records = tuple(dump(query.select(record)) for record in self._records(query.level, page, root))
+        return Found(records=records, remaining=max(0, total - query.offset - len(records)))
 
-    def _records(self, query: Query, root: str) -> Iterator[dict[str, Any]]:
-        wanted: list[sa.ColumnElement[bool]] = [
-            column.in_(values)
-            for keyword, column in _COLUMNS.items()
-            if (values := query.values_of(keyword)) and keyword in _SELECTIVE[query.level]
-        ]
-        if query.level is Level.INSTANCE:
-            asked = sa.select(dicom_index).where(*wanted, _READABLE).order_by(dicom_index.c.number)
-            yield from (instance_record(row.attributes, _address(query.level, row, root)) for row in self._rows(asked))
-            return
-        group = _COLUMNS["StudyInstanceUID" if query.level is Level.STUDY else "SeriesInstanceUID"]
-        first = sa.select(sa.func.min(dicom_index.c.number)).where(*wanted, _READABLE).group_by(group)
-        asked = sa.select(dicom_index).where(dicom_index.c.number.in_(first)).order_by(dicom_index.c.number)
-        rows = self._rows(asked)
-        contents = self._contents(wanted, group)
-        make = study_record if query.level is Level.STUDY else series_record
-        for row in rows:
-            yield make(row.attributes, contents[row._mapping[group]], _address(query.level, row, root))
+    def _sift(self, query: Query, undecided: Query, places: sa.Select[Any], root: str) -> Found:
+        """The page of a query whose last keys are decided by looking at each record."""
+        found: list[bytes] = []
+        number = 0
+        for record in self._records(query.level, places, root):
+            if undecided.matches(record):
+                number += 1
+                if number > query.offset and (query.limit is None or len(found) < query.limit):
+                    found.append(dump(query.select(record)))
+        return Found(records=tuple(found), remaining=max(0, number - query.offset - len(found)))
 
-    def _contents(self, wanted: list[sa.ColumnElement[bool]], group: sa.Column[str]) -> dict[str, Contents]:
+    def _records(self, level: Level, places: sa.Select[Any], root: str) -> Iterator[dict[str, Any]]:
+        """A record for each of the places in the index."""
+        numbers = sorted(row.number for row in self._rows(places))
+        for start in range(0, len(numbers), _BATCH):
+            batch = dicom_index.c.number.in_(numbers[start : start + _BATCH])
+            rows = self._rows(sa.select(dicom_index).where(batch).order_by(dicom_index.c.number))
+            if level is Level.INSTANCE:
+                yield from (instance_record(row.attributes, _address(level, row, root)) for row in rows)
+                continue
+            make = study_record if level is Level.STUDY else series_record
+            contents = self._contents(level, rows)
+            for row in rows:
+                yield make(row.attributes, contents[row._mapping[_GROUPS[level]]], _address(level, row, root))
+
+    def _contents(self, level: Level, rows: Sequence[Row[Any]]) -> dict[str, Contents]:
+        """What the studies or series of these rows hold."""
+        group = _GROUPS[level]
         kinds = (dicom_index.c.series_instance_uid, dicom_index.c.modality, dicom_index.c.sop_class_uid)
         asked = (
             sa.select(group.label("place"), *kinds, sa.func.count().label("number"))
-            .where(*wanted)
+            .where(group.in_([row._mapping[group] for row in rows]))
             .group_by(group, *kinds)
+            .order_by("place", *kinds)
         )
-        with self._database.read() as connection:
-            rows = connection.execute(asked.order_by("place", *kinds)).all()
-        return {place: _sum(list(parts)) for place, parts in itertools.groupby(rows, key=lambda row: str(row.place))}
+        parts = self._rows(asked)
+        return {place: _sum(list(each)) for place, each in itertools.groupby(parts, key=lambda row: str(row.place))}
 
     def _rows(self, asked: sa.Select[Any]) -> list[Row[Any]]:
-        self._fill()
         with self._database.read() as connection:
             return list(connection.execute(asked).all())
 
     def _fill(self) -> None:
         """Index what was received or made since the last time."""
         with self._filling:
+            began = datetime.now(UTC)
             while missing := self._missing():
                 entries = [_entry(row.sop_instance_uid, Path(row.path)) for row in missing]
                 try:
@@ -131,15 +155,16 @@ class Catalogue:
                         connection.execute(dicom_index.insert(), entries)
                 except IntegrityError:  # another node on the same database was faster
                     continue
+            self._filled_to = began - _LATE
 
     def _missing(self) -> list[Row[Any]]:
-        new = [
-            sa.select(table.c.sop_instance_uid, table.c.path).where(
+        new = []
+        for table, added_at in ((instances, instances.c.received_at), (objects, objects.c.created_at)):
+            asked = sa.select(table.c.sop_instance_uid, table.c.path).where(
                 table.c.sop_instance_uid != "",
                 ~sa.exists().where(dicom_index.c.sop_instance_uid == table.c.sop_instance_uid),
             )
-            for table in (instances, objects)
-        ]
+            new.append(asked if self._filled_to is None else asked.where(added_at >= self._filled_to))
         with self._database.read() as connection:
             return list(connection.execute(sa.union(*new).limit(_BATCH)).all())
 
@@ -161,20 +186,7 @@ def _address(level: Level, row: Row[Any], root: str) -> str:
     return series if level is Level.SERIES else f"{series}/instances/{row.sop_instance_uid}"
 
 
-_READABLE = dicom_index.c.study_instance_uid != ""
-_COLUMNS = {
-    "StudyInstanceUID": dicom_index.c.study_instance_uid,
-    "SeriesInstanceUID": dicom_index.c.series_instance_uid,
-    "SOPInstanceUID": dicom_index.c.sop_instance_uid,
-    "SOPClassUID": dicom_index.c.sop_class_uid,
-    "Modality": dicom_index.c.modality,
-}
-# What narrows a search before anything is read; a study is always counted whole.
-_SELECTIVE = {
-    Level.STUDY: frozenset({"StudyInstanceUID"}),
-    Level.SERIES: frozenset({"StudyInstanceUID", "SeriesInstanceUID", "Modality"}),
-    Level.INSTANCE: frozenset(_COLUMNS),
-}
+_GROUPS = {Level.STUDY: dicom_index.c.study_instance_uid, Level.SERIES: dicom_index.c.series_instance_uid}
 
 
 def _entry(sop_instance_uid: str, path: Path) -> dict[str, Any]:
@@ -194,10 +206,36 @@ def _entry(sop_instance_uid: str, path: Path) -> dict[str, Any]:
         "transfer_syntax_uid": header.transfer_syntax_uid,
         "number_of_frames": header.number_of_frames,
         "attributes": attributes,
+        "accession_number": header.accession_number,
+        "patient_id": header.patient.patient_id,
+        "patient_name": _searched_name(attributes),
+        "study_date": _first(attributes, "00080020"),
     }
 
 
-_TEXTS = ("study_instance_uid", "series_instance_uid", "sop_class_uid", "modality", "transfer_syntax_uid")
+def _searched_name(attributes: dict[str, Any]) -> str:
+    """Every writing of the patient's name, in lower case."""
+    writings = _first(attributes, "00100010")
+    return "=".join(writings.values()).casefold() if isinstance(writings, dict) else ""
+
+
+def _first(attributes: dict[str, Any], tag: str) -> Any:  # noqa: ANN401 - as the JSON model has it
+    """The first value of an attribute; empty where there is none."""
+    return next((value for value in attributes.get(tag, {}).get("Value", ()) if value is not None), "")
+
+
+_TEXTS = (
+    "study_instance_uid",
+    "series_instance_uid",
+    "sop_class_uid",
+    "modality",
+    "transfer_syntax_uid",
+    "accession_number",
+    "patient_id",
+    "patient_name",
+    "study_date",
+)
+_HELD = [dicom_index.c[field.name] for field in fields(Held)]
 
 
 def _held(row: Row[Any]) -> Held:

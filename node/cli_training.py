@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from node.cli_bar import bar as _bar
 
@@ -13,6 +15,8 @@ train = typer.Typer(no_args_is_help=True, help="Fit a stage; every run is seeded
 Out = Annotated[Path, typer.Option(help="Folder of the run: config, checkpoint, curves, weights.")]
 Config = Annotated[Path | None, typer.Option(help="TOML that changes the published defaults.")]
 Cells = Annotated[list[str] | None, typer.Option(help="FOLDER:MPP, one sub-folder per class or annotated fields.")]
+Encoder = Annotated[Path | None, typer.Option(help="encoder.safetensors of `pretrain`.")]
+Imagenet = Annotated[Path | None, typer.Option(help="efficientnet-lite0-57934424.pth: ImageNet weights to start from.")]
 Synthetic = Annotated[int, typer.Option(min=0, help="Synthetic examples: cells a class, fields or slides.")]
 
 
@@ -59,13 +63,17 @@ def pretrain(
     cells: Cells = None,
     config: Config = None,
     synthetic: Synthetic = 0,
-    imagenet: Annotated[Path | None, typer.Option(help="EfficientNet-Lite0 weights for the stem.")] = None,
+    imagenet: Imagenet = None,
+    vit: Annotated[str, typer.Option(help="A timm ViT, such as vit_base_patch16_224, for the small encoder.")] = "",
+    size: Annotated[int | None, typer.Option(min=32, help="Side of the input in pixels.")] = None,
 ) -> None:
     """Masked autoencoding of unlabelled cells."""
     from pipeline.training import commands
 
+    network = {"vit": vit} if vit else {}
     with _bar("pretrain") as say:
-        print(commands.pretrain_encoder(out, config, cells or [], synthetic, imagenet, say))
+        given = network | ({"size": size} if size else {})
+        print(commands.pretrain_encoder(out, config, cells or [], synthetic, imagenet, given, say))
 
 
 @train.command()
@@ -74,13 +82,30 @@ def classes(
     cells: Cells = None,
     config: Config = None,
     synthetic: Synthetic = 0,
-    encoder: Annotated[Path | None, typer.Option(help="encoder.safetensors of `pretrain`.")] = None,
+    encoder: Encoder = None,
+    imagenet: Imagenet = None,
 ) -> None:
     """The classifier of the 22 classes, with its temperature."""
     from pipeline.training import commands
 
     with _bar("classes") as say:
-        print(commands.train_classifier(out, config, cells or [], synthetic, encoder, say))
+        print(commands.train_classifier(out, config, cells or [], synthetic, encoder, imagenet, say))
+
+
+@train.command()
+def sources(
+    out: Out, cells: Cells = None, config: Config = None, encoder: Encoder = None, imagenet: Imagenet = None
+) -> None:
+    """Leave one source out: each folder's cells classed by a model trained on the others."""
+    from pipeline.training import commands
+
+    with _bar("sources") as say:
+        found = commands.compare_sources(out, config, cells or [], encoder, imagenet, say)
+    table = Table("source left out", "trained on", "tested on", "accuracy", "among shared classes")
+    for one in found:
+        figures = f"{one.accuracy:.3f}", f"{one.accuracy_among_shared:.3f}"
+        table.add_row(one.source, str(one.trained_on), str(one.tested_on), *figures)
+    Console().print(table)
 
 
 @train.command("bundle")
@@ -93,8 +118,9 @@ def make_bundle(
     scale: Annotated[Literal["full", "tiny"], typer.Option(help="tiny: every step, nothing learnt, minutes.")] = "full",
 ) -> None:
     """The default bundle, every stage, by its recipe."""
-    from pipeline.training.recipe import Recipe, tiny
+    from pipeline.training.recipe import Recipe
     from pipeline.training.recipe import make_bundle as make
+    from pipeline.training.tiny import tiny
 
     recipe = tiny(Recipe()) if scale == "tiny" else Recipe()
     with _bar("bundle") as say:

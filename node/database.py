@@ -59,7 +59,7 @@ instances = sa.Table(
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("number_of_frames", sa.Integer, nullable=False, default=1),
     _text("calling_ae"),
-    sa.Column("received_at", UtcDateTime, nullable=False),
+    sa.Column("received_at", UtcDateTime, nullable=False, index=True),
 )
 
 # One scan of one glass slide: a series of WSI instances (CP-LAB-279).
@@ -222,7 +222,7 @@ objects = sa.Table(
     _text("sop_class_uid"),
     _text("sop_instance_uid", index=True),
     _text("series_instance_uid"),
-    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False, index=True),
 )
 
 # What one run of a case counted; see node/run_book.py.
@@ -287,6 +287,10 @@ dicom_index = sa.Table(
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("attributes", sa.JSON, nullable=False),
     sa.Column("added_at", UtcDateTime, nullable=False),
+    _text("accession_number", index=True),
+    _text("patient_id", index=True),
+    _text("patient_name"),  # every writing of it, in lower case
+    _text("study_date"),
 )
 
 # Who did what; see node/audit.py.

@@ -19,7 +19,7 @@ import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 
 from dicom_io.errors import DicomError, InstanceRejected, PeerError, SlideError
 from hl7.errors import FramingError, NotAcknowledged, ParseError
@@ -149,6 +149,7 @@ TABLE: tuple[tuple[type[BaseException], Answer], ...] = (
     (UnknownAccount, Answer(dimse=0x0110, ack="AE", condition=204, http=404, retry=False)),
     (SignInRefused, Answer(dimse=0x0124, ack="AE", condition=207, http=401, retry=False)),
     (SlowDown, Answer(dimse=0x0124, ack="AR", condition=207, http=429, retry=True)),
+    (DataError, _CONTENT),
     (DBAPIError, _BUSY),
     (TimeoutError, _BUSY),
 )
@@ -157,6 +158,8 @@ TABLE: tuple[tuple[type[BaseException], Answer], ...] = (
 def answer(error: BaseException) -> Answer:
     """What `error` is answered with; an error that says more of itself overrides its row."""
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return _FULL
+    if isinstance(error, InstanceRejected) and error.status == _FULL.dimse:
         return _FULL
     row = next((row for kind, row in TABLE if isinstance(error, kind)), _INTERNAL)
     dimse = error.status if isinstance(error, InstanceRejected) else row.dimse

@@ -22,6 +22,8 @@ Port = Annotated[int, Field(ge=0, le=65535, description="0 takes any free port")
 Seconds = Annotated[float, Field(gt=0)]
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f]+$")]
 Name = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")]
+_ORIGIN = r"^https?://[^/?#\s]+$"
+_WEB_ADDRESS = r"^(https?://[^?#\s]*[^?#\s/])?$"
 MatchKey = Literal["accession", "container", "specimen"]
 
 
@@ -108,6 +110,9 @@ class WebSettings(Section):
     session_longest_s: Seconds = 43_200
     dicomweb_addresses: tuple[Network, ...] = ("127.0.0.0/8", "::1/128")
     demo_reviewer: bool = False
+    public_url: Annotated[str, Field(pattern=_WEB_ADDRESS)] = ""
+    trusted_proxies: tuple[Network, ...] = ()
+    cors_origins: tuple[Annotated[str, Field(pattern=_ORIGIN)], ...] = ()
 
     @model_validator(mode="after")
     def _demo_stays_here(self) -> "WebSettings":

@@ -28,7 +28,7 @@ from pipeline.cells import CellsConfig, CellSegmenter
 from pipeline.classify import CellClasser, ClassesConfig
 from pipeline.domain import CELL_CLASSES, BundleInfo
 from pipeline.errors import WeightsError
-from pipeline.models.mae import CellClassifier, CellEncoder
+from pipeline.models.mae import CellClassifier, new_encoder
 from pipeline.models.sam import OnnxEncoder, PromptDecoder, official
 from pipeline.models.tcnet import TCNet
 from pipeline.models.texture_unet import TextureUNet
@@ -94,7 +94,7 @@ def load_bundle(folder: Path = DEFAULT, *, device: str = "auto", threads: int = 
             cells=_segmenter(folder, stages["cells"], place, threads),
             classes=CellClasser(
                 _filled(
-                    CellClassifier(CellEncoder(**stages["classes"]["network"]), len(CELL_CLASSES)),
+                    CellClassifier(new_encoder(**stages["classes"]["network"]), len(CELL_CLASSES)),
                     folder / stages["classes"]["file"],
                 ),
                 classes,

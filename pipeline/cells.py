@@ -21,6 +21,7 @@ from pipeline.geometry import area, centroid, contains, fill, grid, outline, wid
 from pipeline.image import ImageSlide
 from pipeline.models.sam import LOW_SIDE, SAM_SIDE, PromptDecoder, normalise
 from pipeline.nuclei import Nucleus, NucleusRule, find_nuclei
+from pipeline.prompts import prompts
 
 if TYPE_CHECKING:
     from pipeline.bundle import Bundle
@@ -32,10 +33,19 @@ LOW_STEP = SAM_SIDE // LOW_SIDE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellsConfig:
-    """How masks are asked for and which are kept. Lengths in µm where named so."""
+    """How masks are asked for and which are kept. Lengths in µm where named so.
+
+    Each nucleus's box is widened by `widen` and by `tight`; a mask of the tight one, which may stop at the nucleus,
+    must be better by `tight_malus`. Small nuclei near each other may be lobes of one and are asked for together too.
+    """
 
     field_um: float = 180.0
     widen: float = 0.7
+    tight: float = 0.35
+    tight_malus: float = 0.06
+    lobe_gap_um: float = 4.0
+    largest_lobe_um2: float = 70.0
+    widest_lobes_um: float = 20.0
     window: int = 16
     batch: int = 32
     overlap: float = 0.5
@@ -44,6 +54,7 @@ class CellsConfig:
     smallest_um2: float = 18.0
     largest_um2: float = 1200.0
     points_per_side: int = 32
+    everything_batch: int = 4
     everything_quality: float = 0.86
     everything_stability: float = 0.9
     nuclei: NucleusRule = field(default_factory=NucleusRule)
@@ -80,55 +91,71 @@ class CellSegmenter:
             return ()
         scale = mpp / self.mpp
         embedding = self.embed(image, mpp)
-        found = self._prompted(embedding, nuclei, scale) if mode == "prompted" else self._everything(embedding)
+        if mode == "prompted":
+            found = self._prompted(embedding, nuclei, scale)
+        else:
+            found = self._everything(embedding, self.scaled_size(image, mpp))
         kept = suppress(found, self.mpp, self.config)
         return tuple(CellMask(polygon=cell.polygon / scale, quality=cell.quality) for cell in kept)
 
     @torch.inference_mode()
     def embed(self, image: RgbImage, mpp: float) -> Tensor:
         """(1, 256, 64, 64) of an image brought to the model's resolution and padded at the right and below."""
-        scale = mpp / self.mpp
-        size = [min(SAM_SIDE, max(1, round(side * scale))) for side in image.shape[1::-1]]
-        scaled = image
-        if size != list(image.shape[1::-1]):
-            scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        size, scaled = self.scaled_size(image, mpp), image
+        if size != image.shape[1::-1]:
+            scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if mpp < self.mpp else cv2.INTER_LINEAR)
         pixels = torch.from_numpy(scaled).to(self.device).permute(2, 0, 1)[None].float()
         padded = torch.zeros(1, 3, SAM_SIDE, SAM_SIDE, device=self.device)
         padded[:, :, : size[1], : size[0]] = normalise(pixels)
         embedding: Tensor = self.encoder(padded)
         return embedding
 
+    def scaled_size(self, image: RgbImage, mpp: float) -> tuple[int, int]:
+        """Width and height of an image at the model's resolution, at most its square."""
+        height, width = (min(SAM_SIDE, max(1, round(side * mpp / self.mpp))) for side in image.shape[:2])
+        return width, height
+
     def _prompted(self, embedding: Tensor, nuclei: Sequence[Nucleus], scale: float) -> list[CellMask]:
-        found = []
-        boxes = np.array([prompt_box(n, self.config.widen) for n in nuclei], dtype=np.float32) * scale
-        points = np.array([n.centre for n in nuclei], dtype=np.float32) * scale
-        corners = window_corners(points, self.config.window)
-        for start in range(0, len(nuclei), self.config.batch):
-            part = slice(start, start + self.config.batch)
+        """The best mask of each nucleus and of each group of lobes, by the IoU that SAM predicts."""
+        config = self.config
+        asked = prompts(nuclei, self.mpp * scale, config)
+        boxes = np.array([prompt.box for prompt in asked], dtype=np.float32) * scale
+        points = np.array([prompt.centre for prompt in asked], dtype=np.float32) * scale
+        corners = window_corners(points, config.window)
+        best: dict[tuple[int, ...], tuple[float, NDArray[np.float32], NDArray[np.int64]]] = {}
+        for start in range(0, len(asked), config.batch):
+            part = slice(start, start + config.batch)
             logits, quality = self.decoder.decode_windows(
                 embedding,
                 torch.from_numpy(corners[part]).to(self.device),
-                self.config.window,
+                config.window,
                 torch.from_numpy(points[part, None]).to(self.device),
                 torch.from_numpy(boxes[part]).to(self.device),
             )
-            for mask, score, corner in zip(logits.float().cpu().numpy(), quality.tolist(), corners[part], strict=True):
-                polygon = trace(mask)
-                if polygon is not None:
-                    found.append(CellMask(polygon=polygon + corner * 16.0, quality=score))
-        return found
+            masks = logits.float().cpu().numpy()
+            for prompt, mask, value, corner in zip(asked[part], masks, quality.tolist(), corners[part], strict=True):
+                score = value - prompt.malus
+                if prompt.nuclei not in best or best[prompt.nuclei][0] < score:
+                    best[prompt.nuclei] = score, mask, corner
+        traced = ((score, trace(mask), corner) for score, mask, corner in best.values())
+        return [
+            CellMask(polygon=polygon + corner * 16.0, quality=score)
+            for score, polygon, corner in traced
+            if polygon is not None
+        ]
 
-    def _everything(self, embedding: Tensor) -> list[CellMask]:
+    def _everything(self, embedding: Tensor, size: tuple[int, int]) -> list[CellMask]:
+        """Masks around every point of a grid over the image's own part of the square, (width, height) `size`."""
         config, found = self.config, []
-        step = SAM_SIDE / config.points_per_side
-        axis = (np.arange(config.points_per_side, dtype=np.float32) + 0.5) * step
-        points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 1, 2)
-        for start in range(0, len(points), config.batch):
-            prompts = torch.from_numpy(points[start : start + config.batch]).to(self.device)
-            logits, quality = self.decoder(embedding, prompts, None, multimask=True)
+        points = torch.from_numpy(point_grid(size, SAM_SIDE / config.points_per_side)).to(self.device)
+        smallest, largest = (limit / (self.mpp * LOW_STEP) ** 2 for limit in (config.smallest_um2, config.largest_um2))
+        for part in torch.split(points, config.everything_batch):
+            least = config.everything_quality
+            logits, quality = self.decoder(embedding, part[:, None], None, multimask=True, least_quality=least)
             logits, quality = logits.flatten(0, 1), quality.flatten()
-            high, low = (logits > 1).sum((1, 2)), (logits > -1).sum((1, 2))
-            good = (quality > config.everything_quality) & (high / low.clamp(min=1) > config.everything_stability)
+            high, inside, low = ((logits > level).sum((1, 2)) for level in (1, 0, -1))
+            good = (quality >= least) & (high / low.clamp(min=1) >= config.everything_stability)
+            good &= (inside >= 0.8 * smallest) & (inside <= 1.2 * largest)
             for mask, score in zip(logits[good].float().cpu().numpy(), quality[good].tolist(), strict=True):
                 polygon = trace(mask)
                 if polygon is not None:
@@ -178,11 +205,11 @@ def segment_image(image: RgbImage, mpp: float, bundle: "Bundle", mode: Mode = "p
     return fill([cell.polygon for cell in cells], image.shape[:2]).astype(np.uint16)
 
 
-def prompt_box(nucleus: Nucleus, share: float) -> tuple[float, float, float, float]:
-    """The nucleus's box, each side moved out by half of `share` of its length."""
-    x0, y0, x1, y1 = nucleus.box
-    dx, dy = (x1 - x0) * share / 2, (y1 - y0) * share / 2
-    return x0 - dx, y0 - dy, x1 + dx, y1 + dy
+def point_grid(size: tuple[int, int], step: float) -> NDArray[np.float32]:
+    """(N, 2) points (x, y) about `step` apart, evenly over an image of (width, height) `size`, row by row."""
+    counts = [max(1, round(side / step)) for side in size]
+    x, y = ((np.arange(n, dtype=np.float32) + 0.5) * (side / n) for n, side in zip(counts, size, strict=True))
+    return np.asarray(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), dtype=np.float32)
 
 
 def window_corners(points: NDArray[np.float32], side: int) -> NDArray[np.int64]:

@@ -28,7 +28,7 @@ class ClassesConfig:
 
     field_um: float = 21.6
     temperature: float = 1.0
-    turns: int = 2
+    turns: int = 4
     batch: int = 64
 
 

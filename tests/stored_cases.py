@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from scipy import ndimage
 
 from dicom_io.codes import class_color
+from dicom_io.header import parse_header
 from dicom_io.results import write_results
 from dicom_io.slide import DicomSlide
 from dicom_io.store import FileStore, InstanceHeader
@@ -120,6 +121,12 @@ class Site:
         spooled = self.store.spool / path.name
         shutil.copyfile(path, spooled)
         header = self.store.keep(spooled)
+        self._index(header, "TEST")
+        return header
+
+    def refer(self, path: Path) -> InstanceHeader:
+        """The file at `path`, indexed where it lies."""
+        header = parse_header(path)
         self._index(header, "TEST")
         return header
 

@@ -14,13 +14,16 @@ from node.catalogue import Catalogue
 from node.web.actions import actions
 from node.web.api import api
 from node.web.cells import cells
-from node.web.dicomweb import DicomWeb, search
+from node.web.cross_origin import CrossOrigin
+from node.web.dicomweb import PREFIX, DicomWeb, search
 from node.web.events import events
 from node.web.feed import CaseFeed
 from node.web.headers import SecurityHeaders
 from node.web.health import health
 from node.web.identity import find_viewer, may_use_dicomweb
+from node.web.limits import TimelyBodies
 from node.web.problems import RequestError, install_problem_answers
+from node.web.proxies import ProxiedRequests
 from node.web.render import render
 from node.web.retrieve import retrieve
 from node.web.review import reviews
@@ -46,6 +49,7 @@ def create_web(sources: WebSources) -> FastAPI:
         tables=FrameTables(),
         cache=sources.cache / "metadata",
         receiver=sources.receiver,
+        public_url=sources.settings.public_url,
     )
     app.state.cell_book = sources.cells
     install_problem_answers(app)
@@ -60,7 +64,10 @@ def create_web(sources: WebSources) -> FastAPI:
     app.mount("/static", StaticFiles(directory=sources.static, check_dir=False), name="static")
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4, exclude_content_types=_NEVER_GZIPPED)
     app.add_middleware(SameOrigin)
+    app.add_middleware(TimelyBodies)
+    app.add_middleware(CrossOrigin, path=PREFIX, origins=sources.settings.cors_origins)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(ProxiedRequests, trusted=sources.settings.trusted_proxies)
     return app
 
 

@@ -14,6 +14,7 @@ from dicom_io.header import InstanceHeader
 from dicom_io.media import MediaRange, choose_simple, parse_accept
 from dicom_io.qido import BadQuery, Level, parse_query
 from dicom_io.store import FileStore
+from dicom_io.uids import is_uid
 from node.catalogue import Catalogue, Held
 from node.web.problems import RequestError
 
@@ -36,12 +37,16 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DicomWeb:
-    """What the services work on; `cache` is a folder for metadata that takes long to make."""
+    """What the services work on.
+
+    `cache` is a folder for metadata that takes long to make; `public_url` replaces the address a request names.
+    """
 
     catalogue: Catalogue
     tables: FrameTables
     cache: Path
     receiver: Receiver
+    public_url: str = ""
 
 
 def get_dicomweb(request: Request) -> DicomWeb:
@@ -55,7 +60,8 @@ search = APIRouter(prefix=PREFIX, tags=["dicomweb"])
 
 def root_of(request: Request) -> str:
     """The address of the service as the client sees it; retrieve and bulk addresses are absolute."""
-    return f"{request.base_url}{PREFIX[1:]}"
+    address = get_dicomweb(request).public_url or str(request.base_url)
+    return f"{address.rstrip('/')}{PREFIX}"
 
 
 def accepted(request: Request) -> tuple[MediaRange, ...]:
@@ -81,7 +87,8 @@ def require_held(
     services: DicomWeb, study: str, series: str | None = None, instance: str | None = None
 ) -> tuple[Held, ...]:
     """The instances of an address; RequestError 404 when there is none."""
-    held = services.catalogue.held(study, series, instance)
+    named = [uid for uid in (study, series, instance) if uid is not None]
+    held = services.catalogue.held(study, series, instance) if all(map(is_uid, named)) else ()
     if not held:
         raise RequestError(404, "no such study, series or instance", field="address", remedy="search for it first")
     return held
@@ -136,11 +143,9 @@ def _search(request: Request, services: DicomWeb, level: Level, within: Mapping[
         headers["Warning"] = f'299 node "There are {found.remaining} additional results that can be requested"'
     elif query.ignored:
         headers["Warning"] = f'299 node "Unknown attributes were ignored: {len(query.ignored)}"'
-    return json_answer(list(found.records), media_type, headers)
+    return Response(b"[" + b",".join(found.records) + b"]", headers=headers, media_type=media_type)
 
 
-def json_answer(
-    document: list[Any] | dict[str, Any], media_type: str, headers: Mapping[str, str], status: int = 200
-) -> Response:
+def json_answer(document: dict[str, Any], media_type: str, headers: Mapping[str, str], status: int = 200) -> Response:
     """A document of the DICOM JSON Model."""
     return Response(dump(document), status, headers, media_type=media_type)

@@ -13,6 +13,7 @@ from node.accounts import DEMO_REVIEWER, Person, Role
 from node.errors import SignInRefused
 from node.settings import is_loopback
 from node.web.problems import RequestError
+from node.web.proxies import is_forwarded
 from node.web.sources import Sources
 
 COOKIE = "marrow_session"
@@ -73,7 +74,7 @@ def may_use_dicomweb(
 
 
 def address_of(request: Request) -> str:
-    """Where a request came from; behind a proxy on this machine, what the proxy says."""
+    """Where a request came from; behind a proxy of `web.trusted_proxies`, what the proxy says."""
     return request.client.host if request.client else ""
 
 
@@ -99,8 +100,10 @@ def _is_local(request: Request) -> bool:
     """Whether the client is on this machine and knows the node as this machine.
 
     A page from elsewhere whose name was made to point here (DNS rebinding) comes from this machine too, but says its
-    own name.
+    own name; and what a proxy on this machine passes on comes from anywhere.
     """
+    if is_forwarded(request.headers):
+        return False
     address = _ip(address_of(request))
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
     return address is not None and address.is_loopback and is_loopback(host)

@@ -1,7 +1,7 @@
 """Multipart bodies (RFC 2387, PS3.18 section 8.6): streamed out with an exact length, streamed in to files."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -12,31 +12,27 @@ from starlette.responses import StreamingResponse
 
 from node.web.problems import RequestError
 
-_CHUNK = 1 << 20
+_MOST_PARTS = 10_000
+_CHECK_EVERY = 64 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part to send: bytes, or a file by its path."""
+    """One part to send; what `chunks` gives, `length` bytes together, is asked for when its turn has come."""
 
     content_type: str
-    content: bytes | Path
+    length: int
+    chunks: Callable[[], Iterable[bytes]]
     location: str = ""
 
-    @property
-    def length(self) -> int:
-        return self.content.stat().st_size if isinstance(self.content, Path) else len(self.content)
 
-    def chunks(self) -> Iterator[bytes]:
-        if isinstance(self.content, bytes):
-            yield self.content
-            return
-        with self.content.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
+def single_answer(part: Part, headers: Mapping[str, str]) -> StreamingResponse:
+    """One part without a multipart body around it."""
+    told = {**headers, "Content-Type": part.content_type, "Content-Length": str(part.length)}
+    return StreamingResponse(part.chunks(), headers=told)
 
 
-def multipart_answer(parts: Sequence[Part], media_type: str, headers: dict[str, str]) -> StreamingResponse:
+def multipart_answer(parts: Sequence[Part], media_type: str, headers: Mapping[str, str]) -> StreamingResponse:
     """A multipart/related answer of parts of one media type; the first boundary line comes without a preamble."""
     boundary = uuid.uuid4().hex
     heads = [_head(part, boundary) for part in parts]
@@ -72,6 +68,9 @@ class _Receiving:
     """What the parser's callbacks fill."""
 
     folder: Path
+    check: Callable[[], None]
+    count: int = 0
+    unchecked: int = 0
     done: list[ReceivedPart] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     name: bytes = b""
@@ -90,12 +89,20 @@ class _Receiving:
         self.name = self.value = b""
 
     def headers_finished(self) -> None:
+        self.count += 1
+        if self.count > _MOST_PARTS:
+            remedy = f"send at most {_MOST_PARTS} in one request"
+            raise RequestError(413, "the body has too many parts", field="body", remedy=remedy)
         self.path = self.folder / f"stow-{uuid.uuid4().hex}"
         self.file = self.path.open("wb")
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
         assert self.file is not None
         self.file.write(data[start:end])
+        self.unchecked += end - start
+        if self.unchecked > _CHECK_EVERY:
+            self.check()
+            self.unchecked = 0
 
     def part_end(self) -> None:
         assert self.file is not None
@@ -105,13 +112,17 @@ class _Receiving:
         self.file, self.path, self.headers = None, None, {}
 
     def drop(self) -> None:
+        """Remove what nobody has taken."""
         if self.file is not None:
             self.file.close()
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        for path in (self.path, *(part.path for part in self.done)):
+            if path is not None:
+                path.unlink(missing_ok=True)
 
 
-async def receive_parts(content_type: str, body: AsyncIterator[bytes], folder: Path) -> AsyncIterator[ReceivedPart]:
+async def receive_parts(
+    content_type: str, body: AsyncIterator[bytes], folder: Path, check: Callable[[], None]
+) -> AsyncIterator[ReceivedPart]:
     """The parts of a body as they come in whole, each in a file of its own; memory does not grow with them.
 
     Parameters
@@ -121,16 +132,18 @@ async def receive_parts(content_type: str, body: AsyncIterator[bytes], folder: P
     body : AsyncIterator[bytes]
     folder : Path
         Where the files are written; who takes a part removes its file.
+    check : Callable[[], None]
+        Called now and then while they are; what it raises ends the request.
 
     Raises
     ------
     RequestError
-        400 when the body is not multipart or ends before its last boundary.
+        400 when the body is not multipart or ends before its last boundary, 413 when it has too many parts.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
     if not boundary:
         raise RequestError(400, "the body has no boundary", field="Content-Type", remedy="send multipart/related")
-    receiving = _Receiving(folder)
+    receiving = _Receiving(folder, check)
     finished = False
 
     def end() -> None:

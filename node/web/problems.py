@@ -9,6 +9,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dicom_io.errors import DicomError
@@ -19,6 +20,7 @@ from pipeline.errors import PipelineError
 _REMEDIES = {
     404: "open the worklist and choose a case from there",
     405: "use the method the address answers to",
+    408: "send the request again",
     413: "send fewer or smaller objects in one request",
     415: "send the media type the address names",
 }
@@ -115,6 +117,8 @@ class FaultAnswers:
 
         try:
             await self._app(scope, receive, watch)
+        except ClientDisconnect:
+            return  # nobody is there to be told
         except Exception as error:
             told = answer(error)
             place = traceback.extract_tb(error.__traceback__)[-1]

@@ -1,5 +1,7 @@
 """Pictures of instances and frames (PS3.18 section 8.3.5 and 10.4.1.1.3): rendered and thumbnail resources."""
 
+import re
+
 from fastapi import APIRouter, Request
 from PIL import Image
 from starlette.responses import Response
@@ -14,6 +16,8 @@ from node.web.retrieve import frame_numbers, frame_table, stored_frame
 
 render = APIRouter(prefix=PREFIX, tags=["dicomweb"])
 _PICTURES = ("image/jpeg", "image/png")
+_PROFILES = ("no", "yes", "srgb")
+_VIEWPORT = re.compile(r"([1-9]\d{0,8}),([1-9]\d{0,8})" + r"(?:,(\d{1,9}(?:\.\d{1,9})?)?)?" * 4, re.ASCII)
 _THUMBNAIL = Viewport(width=256, height=256)
 _STUDY = "/studies/{study}"
 _SERIES = _STUDY + "/series/{series}"
@@ -22,7 +26,7 @@ _INSTANCE = _SERIES + "/instances/{instance}"
 
 @render.get(_INSTANCE + "/rendered")
 def rendered(request: Request, services: Services, study: str, series: str, instance: str) -> Response:
-    """A whole instance; a slide level in at most the `viewport`, or 4096 pixels a side."""
+    """An instance, whole or the part that `viewport` names, in at most 4096 pixels a side."""
     (held,) = require_held(services, study, series, instance)
     return _answer(request, _instance(services, held, _viewport(request)))
 
@@ -74,14 +78,17 @@ def _instance(services: DicomWeb, held: Held, viewport: Viewport) -> Image.Image
 
 
 def _viewport(request: Request, default: Viewport | None = None) -> Viewport:
+    """Width and height, and perhaps the part of the image that is wanted (PS3.18 8.3.5.1.3)."""
     text = request.query_params.get("viewport")
     if text is None:
         return default or Viewport()
-    parts = text.split(",")
-    if len(parts) < 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts[:2]):
-        raise RequestError(400, "viewport is not a size", field="viewport", remedy="write width,height")
-    width, height = (min(int(part), LARGEST_SIDE) for part in parts[:2])
-    return Viewport(width=width, height=height)
+    match = _VIEWPORT.fullmatch(text)
+    if match is None:
+        remedy = "write width,height or width,height,x,y,columns,rows"
+        raise RequestError(400, "viewport is not a size", field="viewport", remedy=remedy)
+    width, height = (min(int(number), LARGEST_SIDE) for number in match.group(1, 2))
+    x, y, across, down = (float(number) if number else None for number in match.group(3, 4, 5, 6))
+    return Viewport(width=width, height=height, x=x or 0.0, y=y or 0.0, across=across, down=down)
 
 
 def _answer(request: Request, picture: Image.Image) -> Response:
@@ -91,5 +98,10 @@ def _answer(request: Request, picture: Image.Image) -> Response:
     quality = request.query_params.get("quality", "90")
     if not quality.isascii() or not quality.isdigit() or not 1 <= int(quality) <= 100:
         raise RequestError(400, "quality is not 1 to 100", field="quality", remedy="write a number from 1 to 100")
-    headers = {"Cache-Control": "private, max-age=3600", "Vary": "Accept"}
-    return Response(encode_picture(picture, media_type, int(quality)), headers=headers, media_type=media_type)
+    profile = request.query_params.get("iccprofile", "no")
+    if profile not in _PROFILES:
+        raise RequestError(400, "pictures are in sRGB", field="iccprofile", remedy="write no, yes or srgb")
+    content = encode_picture(picture, media_type, int(quality), profile=profile != "no")
+    return Response(
+        content, headers={"Cache-Control": "private, max-age=3600", "Vary": "Accept"}, media_type=media_type
+    )

@@ -2,12 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from dicom_io.dicomjson import read_bulk
+from dicom_io.bulk import FileRange, locate_bulk
 from dicom_io.errors import SlideError
 from dicom_io.frames import StoredFrames
 from dicom_io.media import DICOM, OCTETS, Representation, choose_for_frames, choose_for_instance, choose_simple
@@ -15,12 +16,11 @@ from dicom_io.rendered import decode_frame
 from node.catalogue import Held
 from node.web.dicomweb import PREFIX, DicomWeb, Services, accepted, require_held, require_json, root_of
 from node.web.metadata import address_of, metadata_list
-from node.web.multipart import Part, multipart_answer
+from node.web.multipart import Part, multipart_answer, single_answer
 from node.web.problems import RequestError
 
 retrieve = APIRouter(prefix=PREFIX, tags=["dicomweb"])
 _FRAME_LIST = re.compile(r"[1-9][0-9]{0,9}(,[1-9][0-9]{0,9})*")
-_UNCHANGING = "private, max-age=31536000, immutable"  # a SOP instance never changes under its UID
 _STUDY = "/studies/{study}"
 _SERIES = _STUDY + "/series/{series}"
 _INSTANCE = _SERIES + "/instances/{instance}"
@@ -41,7 +41,7 @@ def series(request: Request, services: Services, study: str, series: str) -> Res
 @retrieve.get(_INSTANCE)
 def instance(request: Request, services: Services, study: str, series: str, instance: str) -> Response:
     """One instance."""
-    return _instances(request, require_held(services, study, series, instance))
+    return _instances(request, require_held(services, study, series, instance), one=True)
 
 
 @retrieve.get(_STUDY + "/metadata")
@@ -76,41 +76,33 @@ def frames(request: Request, services: Services, study: str, series: str, instan
             field="Accept",
             remedy='accept multipart/related; type="application/octet-stream"; transfer-syntax=*',
         )
-    etag = _etag(held.sop_instance_uid, frames, chosen.media_type, chosen.transfer_syntax)
-    if _is_known(request, etag):
-        return _not_modified(etag)
-    headers = {"ETag": etag, "Cache-Control": _UNCHANGING, "Vary": "Accept"}
-    contents = [_frame(table, held, number, chosen) for number in numbers]
-    if not chosen.multipart:
-        return Response(contents[0], headers=headers, media_type=_described(chosen))
+    kept = _unchanging(held.sop_instance_uid, frames, chosen.media_type, chosen.transfer_syntax)
+    if _is_known(request, kept):
+        return _not_modified(kept)
     base = f"{address_of(held, root_of(request))}/frames"
-    parts = [
-        Part(content_type=_described(chosen), content=content, location=f"{base}/{number}")
-        for number, content in zip(numbers, contents, strict=True)
-    ]
-    return multipart_answer(parts, chosen.media_type, headers)
+    parts = _frame_parts(table, held, numbers, chosen, base)
+    return multipart_answer(parts, chosen.media_type, kept) if chosen.multipart else single_answer(parts[0], kept)
 
 
 @retrieve.get(_INSTANCE + "/bulkdata/{address:path}")
 def bulkdata(request: Request, services: Services, study: str, series: str, instance: str, address: str) -> Response:
     """One binary value, little-endian, by its path in the data set."""
     (held,) = require_held(services, study, series, instance)
-    chosen = choose_simple(accepted(request), (OCTETS,))
-    if chosen is None:
+    ranges = accepted(request)
+    if choose_simple(ranges, (OCTETS,)) is None:
         raise RequestError(406, "bulk values are octets", field="Accept", remedy=f"accept {OCTETS}")
-    etag = _etag(held.sop_instance_uid, address)
-    if _is_known(request, etag):
-        return _not_modified(etag)
+    kept = _unchanging(held.sop_instance_uid, address)
+    if _is_known(request, kept):
+        return _not_modified(kept)
     try:
-        value = read_bulk(held.path, address)
+        value = locate_bulk(held.path, address)
     except KeyError as exc:
         remedy = "take the address from the metadata"
         raise RequestError(404, "no such bulk value", field="address", remedy=remedy) from exc
-    headers = {"ETag": etag, "Cache-Control": _UNCHANGING, "Vary": "Accept"}
-    if all(not entry.multipart and entry.media_type == OCTETS for entry in accepted(request)):
-        return Response(value, headers=headers, media_type=OCTETS)
-    location = str(request.url.replace(query=""))
-    return multipart_answer([Part(content_type=OCTETS, content=value, location=location)], OCTETS, headers)
+    location = f"{address_of(held, root_of(request))}/bulkdata/{address}"
+    part = Part(content_type=OCTETS, length=value.length, chunks=value.chunks, location=location)
+    alone = all(not entry.multipart and entry.media_type == OCTETS for entry in ranges)
+    return single_answer(part, kept) if alone else multipart_answer([part], OCTETS, kept)
 
 
 def frame_numbers(text: str) -> list[int]:
@@ -130,23 +122,45 @@ def frame_table(services: DicomWeb, held: Held) -> StoredFrames:
 
 def stored_frame(table: StoredFrames, number: int) -> bytes:
     """One frame as stored; RequestError 404 when there is no such frame."""
-    try:
-        return table.read(number)
-    except IndexError as exc:
+    _require_frame(table, number)
+    return table.read(number)
+
+
+def _require_frame(table: StoredFrames, number: int) -> None:
+    if number > table.count:
         remedy = f"ask for 1 to {table.count}"
-        raise RequestError(404, f"the instance has no frame {number}", field="frames", remedy=remedy) from exc
+        raise RequestError(404, f"the instance has no frame {number}", field="frames", remedy=remedy)
 
 
-def _frame(table: StoredFrames, held: Held, number: int, chosen: Representation) -> bytes:
-    stored = stored_frame(table, number)
-    return decode_frame(held.path, stored).tobytes() if chosen.decoded else stored
+def _frame_parts(
+    table: StoredFrames, held: Held, numbers: Sequence[int], chosen: Representation, base: str
+) -> list[Part]:
+    """Frames as parts, each read when its turn has come."""
+    for number in numbers:
+        _require_frame(table, number)
+
+    def read(number: int) -> Iterator[bytes]:
+        frame = table.read(number)
+        yield decode_frame(held.path, frame).tobytes() if chosen.decoded else frame
+
+    # All frames decode to one length; the first is decoded before the answer begins, which refuses a damaged image.
+    decoded_length = decode_frame(held.path, table.read(numbers[0])).nbytes if chosen.decoded else 0
+    return [
+        Part(
+            content_type=_described(chosen),
+            length=decoded_length or table.length(number),
+            chunks=partial(read, number),
+            location=f"{base}/{number}",
+        )
+        for number in numbers
+    ]
 
 
 def _described(chosen: Representation) -> str:
     return f"{chosen.media_type}; transfer-syntax={chosen.transfer_syntax}"
 
 
-def _instances(request: Request, instances: Iterable[Held]) -> Response:
+def _instances(request: Request, instances: Sequence[Held], *, one: bool = False) -> Response:
     ranges = accepted(request)
     parts, alone = [], False
     for held in instances:
@@ -158,33 +172,41 @@ def _instances(request: Request, instances: Iterable[Held]) -> Response:
                 field="Accept",
                 remedy='accept multipart/related; type="application/dicom"; transfer-syntax=*',
             )
-        alone = not chosen.multipart
+        alone = one and not chosen.multipart
+        file = FileRange.whole(held.path)
         location = address_of(held, root_of(request))
-        parts.append(Part(content_type=_described(chosen), content=held.path, location=location))
-    if alone and len(parts) == 1:
-        headers = {"Content-Type": DICOM, "Content-Length": str(parts[0].length)}
-        return StreamingResponse(parts[0].chunks(), headers=headers)
-    return multipart_answer(parts, DICOM, {})
+        parts.append(Part(content_type=_described(chosen), length=file.length, chunks=file.chunks, location=location))
+    kept = (_unchanging if one else _growing)(*(held.sop_instance_uid for held in instances))
+    if _is_known(request, kept):
+        return _not_modified(kept)
+    return single_answer(parts[0], kept) if alone else multipart_answer(parts, DICOM, kept)
 
 
-def _metadata(request: Request, services: DicomWeb, instances: tuple[Held, ...]) -> Response:
+def _metadata(request: Request, services: DicomWeb, instances: Sequence[Held]) -> Response:
     media_type = require_json(request)
     root = root_of(request)
-    etag = _etag(root, media_type, *(held.sop_instance_uid for held in instances))
-    if _is_known(request, etag):
-        return _not_modified(etag)
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Accept"}
-    return Response(metadata_list(instances, root, services.cache), headers=headers, media_type=media_type)
+    kept = _growing(root, media_type, *(held.sop_instance_uid for held in instances))
+    if _is_known(request, kept):
+        return _not_modified(kept)
+    return Response(metadata_list(instances, root, services.cache), headers=kept, media_type=media_type)
 
 
-def _etag(*parts: str) -> str:
-    return f'"{hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]}"'
+def _unchanging(*parts: str) -> dict[str, str]:
+    """How long an answer may be kept that follows from one SOP instance, which never changes under its UID."""
+    return {**_growing(*parts), "Cache-Control": "private, max-age=31536000, immutable"}
 
 
-def _is_known(request: Request, etag: str) -> bool:
-    known = request.headers.get("if-none-match", "")
-    return etag in {tag.strip().removeprefix("W/") for tag in known.split(",")}
+def _growing(*parts: str) -> dict[str, str]:
+    """The same for an answer that another instance, or another name of the node, would change."""
+    tag = hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
+    return {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache", "Vary": "Accept"}
 
 
-def _not_modified(etag: str) -> Response:
-    return Response(status_code=304, headers={"ETag": etag})
+def _is_known(request: Request, kept: Mapping[str, str]) -> bool:
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    return kept["ETag"] in known or "*" in known
+
+
+def _not_modified(kept: Mapping[str, str]) -> Response:
+    """304 repeats what it says of keeping: a client replaces its own copy's headers by these (RFC 9110 15.4.5)."""
+    return Response(status_code=304, headers=kept)

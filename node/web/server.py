@@ -1,10 +1,43 @@
 """uvicorn in a thread, with a port that is known and a stop that does not wait for open event streams."""
 
+import asyncio
 import socket
 import threading
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_S = 30.0
+
+
+class TimelyProtocol(H11Protocol):
+    """Closes a connection on which no request comes; uvicorn would wait for its head forever."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._wait()
+
+    def _wait(self) -> None:
+        """Give the next request some time from now on, whether its head comes late or byte by byte."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._waiting = self.loop.call_later(HEAD_S, self._give_up, self.cycle)
+
+    def _give_up(self, latest: object) -> None:
+        if self.cycle is latest:
+            self.transport.close()
 
 
 class WebServer:
@@ -19,7 +52,14 @@ class WebServer:
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
         config = uvicorn.Config(
-            app, access_log=False, log_config=None, server_header=False, timeout_graceful_shutdown=1, lifespan="off"
+            app,
+            http=TimelyProtocol,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,  # uvicorn would believe any local client; see `ProxiedRequests`
+            timeout_graceful_shutdown=1,
+            lifespan="off",
         )
         self._host, self._port = host, port
         self._server = uvicorn.Server(config)

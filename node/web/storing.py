@@ -7,7 +7,8 @@ from starlette.responses import Response
 from dicom_io.errors import DicomError, InstanceRejected
 from dicom_io.header import InstanceHeader, parse_header
 from dicom_io.media import DICOM, parse_accept
-from dicom_io.stow import OTHER_STUDY, PROCESSING_FAILURE, Refused, store_response
+from dicom_io.store import OUT_OF_RESOURCES
+from dicom_io.stow import OTHER_STUDY, PROCESSING_FAILURE, Refused, require_storable, store_response
 from node.errors import dimse_status
 from node.web.dicomweb import PREFIX, Receiver, Services, json_answer, require_json, root_of
 from node.web.multipart import ReceivedPart, receive_parts
@@ -30,7 +31,7 @@ async def store_in_study(request: Request, services: Services, study: str) -> Re
 
 
 async def _store(request: Request, receiver: Receiver, study: str | None) -> Response:
-    """200 when every object is kept, 202 when some are, 409 when none is."""
+    """200 when every object is kept, 202 when some are, 409 when none is, or 503 when none is for want of space."""
     media_type = require_json(request)
     content_type = request.headers.get("content-type", "")
     if not any(entry.multipart and entry.part == DICOM for entry in parse_accept(content_type)):
@@ -38,12 +39,16 @@ async def _store(request: Request, receiver: Receiver, study: str | None) -> Res
         raise RequestError(415, "objects come as whole DICOM files", field="Content-Type", remedy=remedy)
     kept: list[InstanceHeader] = []
     refused: list[Refused] = []
-    async for part in receive_parts(content_type, request.stream(), receiver.store.spool):
+    store = receiver.store
+    async for part in receive_parts(content_type, request.stream(), store.spool, store.require_space):
         outcome = await run_in_threadpool(_take, receiver, part, study)
         (kept if isinstance(outcome, InstanceHeader) else refused).append(outcome)  # type: ignore[arg-type]
     if kept:
         await run_in_threadpool(receiver.released, frozenset(header.series_instance_uid for header in kept))
-    status = 409 if not kept else 202 if refused else 200
+    if not kept and not refused:
+        raise RequestError(400, "the body has no part", field="body", remedy="send at least one object")
+    passing = all(each.reason >> 8 == OUT_OF_RESOURCES >> 8 for each in refused)
+    status = (202 if refused else 200) if kept else 503 if passing else 409
     return json_answer(store_response(kept, refused, root_of(request)), media_type, {}, status)
 
 
@@ -52,6 +57,7 @@ def _take(receiver: Receiver, part: ReceivedPart, study: str | None) -> Instance
     header: InstanceHeader | None = None
     try:
         receiver.store.require_space()
+        require_storable(part.path)
         header = parse_header(part.path)
         _require_study(header, study)
         kept = receiver.store.keep(part.path)

@@ -1,8 +1,10 @@
-"""Masked autoencoder over cell crops: a convolutional stem, a small ViT, two heads.
+"""Masked autoencoder over cell crops: a convolutional stem, a small ViT, and the classifier that grows from it.
 
 He et al. 2022 (arXiv:2111.06377) for masking and reconstruction, Gao et al. 2022 (ConvMAE, arXiv:2205.03892) for
 the convolutional stem in front of the transformer; stage 4 of Zhou et al. 2025. The stem is the first five stages of
-EfficientNet-Lite0, so that a published ImageNet initialisation can be used and two CPU cores suffice.
+EfficientNet-Lite0, so that a published ImageNet initialisation can be used and two CPU cores suffice; the classifier
+lets the network's last stages look at the stem's map beside the transformer. A plain timm ViT can take the encoder's
+place where there is a GPU.
 """
 
 import math
@@ -10,48 +12,44 @@ from collections.abc import Sequence
 
 import timm
 import torch
-from timm.models.vision_transformer import Block
+from timm.models.efficientnet import EfficientNet
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 PATCH = 16
+STEM_STAGES = 5
 STEM_CHANNELS = 112
+TAIL_CHANNELS = 1280
 
 
 class ConvStem(nn.Module):
     """EfficientNet-Lite0 down to stride 16. (B, 3, S, S) in [0, 1] → (B, 112, S/16, S/16)."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: EfficientNet | None = None) -> None:
         super().__init__()
-        net = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-        self.conv_stem = net.conv_stem
-        self.bn1 = net.bn1
-        self.blocks = nn.Sequential(*list(net.blocks)[:5])
-        fold_normalisation(self)
+        net = network or lite0()
+        self.conv_stem, self.bn1 = net.conv_stem, net.bn1
+        self.blocks = nn.Sequential(*list(net.blocks)[:STEM_STAGES])
 
     def forward(self, x: Tensor) -> Tensor:
         x = (x - 0.5) / 0.5
         y: Tensor = self.blocks(self.bn1(self.conv_stem(x)))
         return y
 
-    def load_lite0(self, weights: Sequence[Tensor]) -> None:
-        """Take over a whole EfficientNet-Lite0 state, its tensors in the network's order.
 
-        Raises
-        ------
-        ValueError
-            A tensor has another shape.
+class ConvTail(nn.Module):
+    """The rest of EfficientNet-Lite0. (B, 112, h, w) → (B, 1280)."""
 
-        """
-        net = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-        own = net.state_dict()
-        if len(own) != len(weights) or any(a.shape != b.shape for a, b in zip(own.values(), weights, strict=True)):
-            raise ValueError("not the weights of EfficientNet-Lite0")
-        net.load_state_dict(dict(zip(own, weights, strict=True)))
-        fold_normalisation(net)
-        stem = nn.Module()
-        stem.conv_stem, stem.bn1, stem.blocks = net.conv_stem, net.bn1, nn.Sequential(*list(net.blocks)[:5])
-        self.load_state_dict(stem.state_dict())
+    def __init__(self, network: EfficientNet | None = None) -> None:
+        super().__init__()
+        net = network or lite0()
+        self.blocks = nn.Sequential(*list(net.blocks)[STEM_STAGES:])
+        self.conv_head, self.bn2 = net.conv_head, net.bn2
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.bn2(self.conv_head(self.blocks(x))).mean((2, 3))
+        return y
 
 
 class CellEncoder(nn.Module):
@@ -66,21 +64,36 @@ class CellEncoder(nn.Module):
 
     position: Tensor
 
-    def __init__(self, *, size: int = 128, dim: int = 192, depth: int = 4, heads: int = 6) -> None:
+    def __init__(self, *, size: int = 160, dim: int = 192, depth: int = 3, heads: int = 6) -> None:
         super().__init__()
-        self.size, self.dim, self.side = size, dim, size // PATCH
+        self.size, self.dim, self.side, self.patch = size, dim, size // PATCH, PATCH
         self.stem = ConvStem()
         self.project = nn.Linear(STEM_CHANNELS, dim)
         self.register_buffer("position", sine_cosine(self.side, dim), persistent=False)
-        self.blocks = nn.ModuleList(
-            Block(dim, heads, mlp_ratio=4, qkv_bias=True, init_values=0.1) for _ in range(depth)
-        )
+        blocks = [Block(dim, heads, mlp_ratio=4, qkv_bias=True, init_values=0.1) for _ in range(depth)]
+        for block in blocks:
+            block.attn.fused_attn = False  # for so few tokens the fused kernel is slower on a CPU
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(dim)
+
+    def load_lite0(self, weights: Sequence[Tensor]) -> None:
+        """Start the stem from a whole EfficientNet-Lite0 state, its tensors in the network's order.
+
+        Raises
+        ------
+        ValueError
+            A tensor has another shape.
+
+        """
+        self.stem.load_state_dict(ConvStem(lite0(weights)).state_dict())
 
     def tokens(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) → (B, N, dim) with N = (S/16)**2, before the transformer."""
-        x = self.stem(x).flatten(2).transpose(1, 2)  # (B, N, 112)
-        y: Tensor = self.project(x) + self.position
+        return self.embed(self.stem(x))
+
+    def embed(self, seen: Tensor) -> Tensor:
+        """The stem's map, (B, 112, S/16, S/16), as tokens."""
+        y: Tensor = self.project(seen.flatten(2).transpose(1, 2)) + self.position
         return y
 
     def attend(self, tokens: Tensor) -> Tensor:
@@ -91,12 +104,57 @@ class CellEncoder(nn.Module):
         return y
 
 
+class VitEncoder(nn.Module):
+    """A plain Vision Transformer of timm, without class token, in the encoder's place.
+
+    Raises
+    ------
+    ValueError
+        timm has no Vision Transformer of that name.
+
+    """
+
+    def __init__(self, *, vit: str, size: int = 224) -> None:
+        super().__init__()
+        if not timm.is_model(vit):
+            raise ValueError(f"timm has no model {vit}")
+        try:
+            net = timm.create_model(
+                vit, img_size=size, class_token=False, global_pool="avg", fc_norm=False, num_classes=0
+            )
+        except TypeError as exc:
+            raise ValueError(f"{vit} is no Vision Transformer") from exc
+        if not isinstance(net, VisionTransformer) or net.pos_embed is None:
+            raise ValueError(f"{vit} is no Vision Transformer with learnt positions")
+        self.network = net
+        self.size, self.dim, self.patch = size, net.embed_dim, int(net.patch_embed.patch_size[0])
+        self.side = size // self.patch
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) in [0, 1] → (B, N, dim), before the transformer."""
+        y: Tensor = self.network.norm_pre(self.network.patch_embed((x - 0.5) / 0.5) + self.network.pos_embed)
+        return y
+
+    def attend(self, tokens: Tensor) -> Tensor:
+        """(B, n, dim) → (B, n, dim) for any subset of tokens."""
+        y: Tensor = self.network.norm(self.network.blocks(tokens))
+        return y
+
+
+Encoder = CellEncoder | VitEncoder
+
+
+def new_encoder(*, vit: str = "", **sizes: int) -> Encoder:
+    """The small encoder, or the timm ViT that is named."""
+    return VitEncoder(vit=vit, **sizes) if vit else CellEncoder(**sizes)
+
+
 class MaskedAutoencoder(nn.Module):
     """Reconstructs the normalised pixels of the hidden patches from the visible ones."""
 
     position: Tensor
 
-    def __init__(self, encoder: CellEncoder, *, dim: int = 128, depth: int = 2, heads: int = 4) -> None:
+    def __init__(self, encoder: Encoder, *, dim: int = 128, depth: int = 2, heads: int = 4) -> None:
         super().__init__()
         self.encoder = encoder
         self.embed = nn.Linear(encoder.dim, dim)
@@ -104,7 +162,7 @@ class MaskedAutoencoder(nn.Module):
         self.register_buffer("position", sine_cosine(encoder.side, dim), persistent=False)
         self.blocks = nn.ModuleList(Block(dim, heads, mlp_ratio=4, qkv_bias=True) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
-        self.pixels = nn.Linear(dim, PATCH * PATCH * 3)
+        self.pixels = nn.Linear(dim, encoder.patch**2 * 3)
 
     def forward(self, images: Tensor, order: Tensor, keep: int) -> Tensor:
         """Mean squared error over hidden patches.
@@ -120,31 +178,31 @@ class MaskedAutoencoder(nn.Module):
         batch, count = order.shape
         visible = order[:, :keep]
         hidden = torch.ones(batch, count, device=images.device).scatter_(1, visible, 0.0)  # (B, N), 1 = hidden
-        side = self.encoder.side
-        veil = hidden.view(batch, 1, side, side).repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3)
+        side, patch = self.encoder.side, self.encoder.patch
+        veil = hidden.view(batch, 1, side, side).repeat_interleave(patch, 2).repeat_interleave(patch, 3)
         tokens = self.encoder.tokens(images * (1 - veil) + 0.5 * veil)  # the stem must not see what is hidden
         tokens = tokens.gather(1, visible[..., None].expand(-1, -1, tokens.shape[2]))
         tokens = self.embed(self.encoder.attend(tokens))
-        full = self.mask_token.expand(batch, count, -1).clone()
+        full = self.mask_token.to(tokens.dtype).expand(batch, count, -1).clone()
         full = full.scatter(1, visible[..., None].expand(-1, -1, full.shape[2]), tokens) + self.position
         for block in self.blocks:
             full = block(full)
-        predicted = self.pixels(self.norm(full))  # (B, N, 768)
-        target = patches(images)
+        predicted = self.pixels(self.norm(full)).float()  # (B, N, patch * patch * 3)
+        target = patches(images, patch)
         target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True) + 1e-6).sqrt()
         error: Tensor = ((predicted - target) ** 2).mean(-1)
         return (error * hidden).sum() / hidden.sum()
 
 
 class CellClassifier(nn.Module):
-    """Class logits of a crop: the encoder's mean token beside the stem's, then one linear layer."""
+    """Class logits of a crop: the encoder's mean token beside what Lite0's last stages see, then one linear layer."""
 
-    def __init__(self, encoder: CellEncoder, classes: int) -> None:
+    def __init__(self, encoder: Encoder, classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.stem_norm = nn.LayerNorm(encoder.dim)
-        self.dropout = nn.Dropout(0.1)
-        self.head = nn.Linear(2 * encoder.dim, classes)
+        self.tail = ConvTail() if isinstance(encoder, CellEncoder) else None
+        self.dropout = nn.Dropout(0.2)
+        self.head = nn.Linear(encoder.dim + (TAIL_CHANNELS if self.tail else 0), classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1] → (B, classes) logits."""
@@ -152,16 +210,62 @@ class CellClassifier(nn.Module):
         return logits
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) → (B, 2 * dim)."""
-        tokens = self.encoder.tokens(images)
-        return torch.cat([self.encoder.attend(tokens).mean(1), self.stem_norm(tokens.mean(1))], dim=1)
+        """(B, 3, S, S) → (B, dim + 1280); (B, dim) for a plain ViT."""
+        if self.tail is None or isinstance(self.encoder, VitEncoder):
+            return self.encoder.attend(self.encoder.tokens(images)).mean(1)
+        seen = self.encoder.stem(images)
+        return torch.cat([self.encoder.attend(self.encoder.embed(seen)).mean(1), self.tail(seen)], dim=1)
 
-    def token_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and the tokens they came from, (B, N, dim) with gradient, for Grad-CAM."""
-        tokens = self.encoder.tokens(images)
-        attended = self.encoder.attend(tokens)
-        pooled = torch.cat([attended.mean(1), self.stem_norm(tokens.mean(1))], dim=1)
-        return self.head(pooled), attended
+    def load_lite0(self, weights: Sequence[Tensor]) -> None:
+        """Start stem and tail from a whole EfficientNet-Lite0 state, its tensors in the network's order.
+
+        Raises
+        ------
+        ValueError
+            A tensor has another shape, or the encoder is a plain ViT.
+
+        """
+        if self.tail is None or isinstance(self.encoder, VitEncoder):
+            raise ValueError("a plain ViT takes no weights of EfficientNet-Lite0")
+        self.encoder.load_lite0(weights)
+        self.tail.load_state_dict(ConvTail(lite0(weights)).state_dict())
+
+
+def lite0(weights: Sequence[Tensor] = ()) -> EfficientNet:
+    """EfficientNet-Lite0, its normalisation folded.
+
+    Raises
+    ------
+    ValueError
+        A tensor of `weights` has another shape than the network's.
+
+    """
+    net: EfficientNet = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    own = net.state_dict()
+    if weights:
+        if len(own) != len(weights) or any(a.shape != b.shape for a, b in zip(own.values(), weights, strict=True)):
+            raise ValueError("not the weights of EfficientNet-Lite0")
+        net.load_state_dict(dict(zip(own, weights, strict=True)))
+    fold_normalisation(net)
+    return net
+
+
+class Depthwise(nn.Module):
+    """A depthwise convolution that stays in float32 under autocast on a CPU, where its bfloat16 gradient is slow."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.kernel = convolution
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the convolution does."""
+        y: Tensor
+        if x.is_cuda or not torch.is_autocast_enabled("cpu"):
+            y = self.kernel(x)
+            return y
+        with torch.autocast("cpu", enabled=False):
+            y = self.kernel(x.float())
+            return y
 
 
 def fold_normalisation(network: nn.Module) -> None:
@@ -174,17 +278,18 @@ def fold_normalisation(network: nn.Module) -> None:
         if isinstance(child, nn.Conv2d):
             before = name
         elif isinstance(child, nn.BatchNorm2d):
-            setattr(network, before, fuse_conv_bn_eval(getattr(network, before), child))
+            folded = fuse_conv_bn_eval(getattr(network, before), child)
+            setattr(network, before, Depthwise(folded) if folded.groups > 1 else folded)
             setattr(network, name, child.act if hasattr(child, "act") else nn.Identity())
         else:
             fold_normalisation(child)
 
 
-def patches(images: Tensor) -> Tensor:
-    """(B, 3, S, S) → (B, N, 768), rows of the grid first."""
+def patches(images: Tensor, patch: int = PATCH) -> Tensor:
+    """(B, 3, S, S) → (B, N, patch * patch * 3), rows of the grid first."""
     batch, channels, height, width = images.shape
-    x = images.view(batch, channels, height // PATCH, PATCH, width // PATCH, PATCH)
-    return x.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, PATCH * PATCH * channels)
+    x = images.reshape(batch, channels, height // patch, patch, width // patch, patch)
+    return x.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, patch * patch * channels)
 
 
 def sine_cosine(side: int, dim: int) -> Tensor:

@@ -5,6 +5,7 @@ the exported ONNX graph, where initialisers keep their names except for transpos
 `decoder_from_onnx` undoes both.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,18 @@ class PromptDecoder(nn.Module):
         )
 
     def forward(
-        self, embedding: Tensor, points: Tensor | None, boxes: Tensor | None, *, multimask: bool = False
+        self,
+        embedding: Tensor,
+        points: Tensor | None,
+        boxes: Tensor | None,
+        *,
+        multimask: bool = False,
+        least_quality: float = -math.inf,
     ) -> tuple[Tensor, Tensor]:
-        """Masks for B prompts.
+        """Masks for B prompts on one image.
+
+        The embedding is not repeated for each prompt: what the first layer computes of it alone is computed once, and
+        masks are drawn only for the prompts that are worth it.
 
         Parameters
         ----------
@@ -51,21 +61,20 @@ class PromptDecoder(nn.Module):
             (B, 4) of x0, y0, x1, y1, or None.
         multimask
             Three masks of different extent instead of the one meant for unambiguous prompts.
+        least_quality
+            Prompts none of whose masks has this predicted IoU are left out.
 
         Returns
         -------
-        (B, M, 256, 256) mask logits and (B, M) predicted IoU; M is 3 or 1.
+        (b, M, 256, 256) mask logits and (b, M) predicted IoU, b <= B; M is 3 or 1.
 
         """
-        sparse, dense = self._embed(points, boxes)
-        masks, quality = self.mask_decoder(
-            image_embeddings=embedding,
-            image_pe=self.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask,
-        )
-        return masks, quality
+        source = embedding + self.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1)
+        attended, source = self._attend(source, self.prompt_encoder.get_dense_pe(), self._embed(points, boxes))
+        own = slice(1, None) if multimask else slice(0, 1)
+        quality = self.mask_decoder.iou_prediction_head(attended[:, 0])[:, own]
+        chosen = quality.amax(1) >= least_quality
+        return self._draw(attended[chosen], source[chosen], own), quality[chosen]
 
     def decode_windows(
         self, embedding: Tensor, corners: Tensor, side: int, points: Tensor | None, boxes: Tensor | None
@@ -87,26 +96,39 @@ class PromptDecoder(nn.Module):
         (B, 4 * side, 4 * side) mask logits of the window and (B,) predicted IoU.
 
         """
-        sparse, _ = self._embed(points, boxes)
-        decoder, count = self.mask_decoder, corners.shape[0]
-        first = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None].expand(count, -1, -1)
-        tokens = torch.cat([first, sparse], dim=1)  # (B, 5 + prompts, 256)
         step = torch.arange(side, device=corners.device)
         rows = (corners[:, 1, None] + step)[:, :, None]  # (B, side, 1)
         columns = (corners[:, 0, None] + step)[:, None, :]  # (B, 1, side)
         source = embedding[0][:, rows, columns].transpose(0, 1)  # (B, 256, side, side)
         source = source + self.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1)
         place = self.prompt_encoder.get_dense_pe()[0][:, rows, columns].transpose(0, 1)
-        attended, source = decoder.transformer(source, place, tokens)
-        upscaled = decoder.output_upscaling(source.transpose(1, 2).reshape(count, -1, side, side))
-        kernel = decoder.output_hypernetworks_mlps[0](attended[:, 1])  # (B, 32), the single-mask token
-        masks = torch.einsum("bc,bchw->bhw", kernel, upscaled)
-        return masks, decoder.iou_prediction_head(attended[:, 0])[:, 0]
+        attended, source = self._attend(source, place, self._embed(points, boxes))
+        quality = self.mask_decoder.iou_prediction_head(attended[:, 0])[:, 0]
+        return self._draw(attended, source, slice(0, 1))[:, 0], quality
 
-    def _embed(self, points: Tensor | None, boxes: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _attend(self, source: Tensor, place: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 5 + P, 256) tokens of IoU, four masks and prompts, and (B, 256, s, s) embedding, each after the other.
+
+        `source` and `place` are (B or 1, 256, s, s).
+        """
+        decoder = self.mask_decoder
+        first = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None].expand(len(sparse), -1, -1)
+        attended, after = decoder.transformer(source, place, torch.cat([first, sparse], dim=1))
+        return attended, after.transpose(1, 2).reshape(len(sparse), *source.shape[1:])
+
+    def _draw(self, attended: Tensor, source: Tensor, own: slice) -> Tensor:
+        """(B, M, 4 * s, 4 * s) logits of the masks `own` of the decoder's four."""
+        decoder = self.mask_decoder
+        upscaled = decoder.output_upscaling(source)  # (B, 32, 4 * s, 4 * s)
+        networks = list(enumerate(decoder.output_hypernetworks_mlps))[own]
+        kernels = torch.stack([network(attended[:, 1 + i]) for i, network in networks], dim=1)  # (B, M, 32)
+        return torch.einsum("bmc,bchw->bmhw", kernels, upscaled)
+
+    def _embed(self, points: Tensor | None, boxes: Tensor | None) -> Tensor:
+        """(B, P', 256) of the prompts."""
         labelled = None if points is None else (points, torch.ones(points.shape[:2], device=points.device))
-        sparse, dense = self.prompt_encoder(points=labelled, boxes=boxes, masks=None)
-        return sparse, dense
+        sparse: Tensor = self.prompt_encoder(points=labelled, boxes=boxes, masks=None)[0]
+        return sparse
 
 
 class OnnxEncoder(nn.Module):

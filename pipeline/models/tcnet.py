@@ -3,6 +3,7 @@
 Our own design on the published idea (Zhou et al. 2025, stage 2). The texture branch pools the second moments of an
 early feature map without regard to place, so it can only judge by texture; the contour branch must predict where the
 outlines of objects lie and judges by that map. Both are trained on the label too, and their logits join the main one.
+Every branch sees the tile with its own background made white.
 """
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.models.texture_unet import texture
+
+WHITE_SHARE = 0.95  # this share of a tile's pixels is no brighter than its white point
 
 
 class TCNet(nn.Module):
@@ -37,6 +40,7 @@ class TCNet(nn.Module):
 
     def branches(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B,) joint, texture and contour logits, and the (B, 1, 56, 56) contour map."""
+        x = balance(x)
         early = self.early(self.stem(torch.cat([(x - 0.5) / 0.5, texture(x)], dim=1)))
         flat = self.texture(early).flatten(2)  # (B, 16, 56*56)
         moments = flat @ flat.transpose(1, 2) / flat.shape[2]  # (B, 16, 16)
@@ -71,9 +75,15 @@ class Residual(nn.Module):
         return functional.relu(self.body(x) + self.short(x))
 
 
+def balance(x: Tensor) -> Tensor:
+    """(B, 3, H, W) in [0, 1] in a light that makes each tile's own background white, whatever lamp and camera."""
+    white = x[:, :, ::4, ::4].flatten(2).quantile(WHITE_SHARE, dim=2).clamp(min=0.05)
+    return (x / white[:, :, None, None]).clamp(0, 1)
+
+
 def contour_target(x: Tensor) -> Tensor:
     """What the contour branch should draw: strong edges of optical density, (B, 1, H/4, W/4) in [0, 1]."""
-    density = -torch.log(x.clamp(0.02, 1.0)).mean(1, keepdim=True)
+    density = -torch.log(balance(x).clamp(0.02, 1.0)).mean(1, keepdim=True)
     padded = functional.pad(density, (1, 1, 1, 1), mode="reflect")
     dx = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
     dy = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]

@@ -12,14 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.training.datasets import CROP_SIDE, STORED_SIDE
+
+SHOWN = CROP_SIDE / STORED_SIDE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """Strengths; 0 switches one off."""
+    """Strengths; 0 switches one off. `tone` bends the curve of optical density: paler or fuller cytoplasm."""
 
     scale: float = 0.2
     shift: float = 0.06
     stain: float = 0.12
+    tone: float = 0.0
     hue: float = 0.35
     saturation: float = 0.35
     brightness: float = 0.12
@@ -28,31 +33,41 @@ class Augmentation:
     noise: float = 0.03
 
 
-def augment(images: Tensor, size: int, strength: Augmentation, generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor,
+    size: int,
+    strength: Augmentation,
+    generator: torch.Generator,
+    harder: Tensor | None = None,
+) -> Tensor:
     """Random views.
 
     Parameters
     ----------
     images
-        (B, 3, H, W) in [0, 1], larger than `size`, the cell in the middle.
+        (B, 3, H, W) in [0, 1], the cell in the middle, wider than what is shown.
+    harder
+        (B,) factors of the colour strengths: drawn cells need more than real ones, lest their paint be learnt.
 
     Returns
     -------
     (B, 3, size, size) in [0, 1].
 
     """
+    factor = torch.ones(images.shape[0]) if harder is None else harder
     views = _geometry(images, size, strength, generator)
-    return _noise(
-        _blur(recolour(_borrow(views, strength, generator), strength, generator), strength, generator),
-        strength,
-        generator,
-    )
+    views = recolour(_borrow(views, strength, generator, factor), strength, generator, factor)
+    return _noise(_blur(views, strength, generator), strength, generator)
 
 
 def centre(images: Tensor, size: int) -> Tensor:
-    """The middle (B, C, size, size) of (B, C, H, W)."""
-    top, left = (images.shape[2] - size) // 2, (images.shape[3] - size) // 2
-    return images[:, :, top : top + size, left : left + size]
+    """The part of stored crops (B, C, H, W) that the classifier sees, (B, C, size, size)."""
+    side = round(images.shape[2] * SHOWN)
+    edge = (images.shape[2] - side) // 2
+    middle = images[:, :, edge : edge + side, edge : edge + side]
+    if side == size:
+        return middle
+    return functional.interpolate(middle, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
 def _uniform(count: int, spread: float, generator: torch.Generator) -> Tensor:
@@ -60,9 +75,9 @@ def _uniform(count: int, spread: float, generator: torch.Generator) -> Tensor:
 
 
 def _geometry(images: Tensor, size: int, strength: Augmentation, generator: torch.Generator) -> Tensor:
-    count, _, height, width = images.shape
+    count = images.shape[0]
     angle = _uniform(count, math.pi, generator)
-    zoom = torch.exp(_uniform(count, strength.scale, generator)) * size / torch.tensor(float(min(height, width)))
+    zoom = torch.exp(_uniform(count, strength.scale, generator)) * SHOWN
     flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
     matrix = torch.zeros(count, 2, 3)
     matrix[:, 0, 0], matrix[:, 0, 1] = torch.cos(angle) * zoom * flip, -torch.sin(angle) * zoom
@@ -72,31 +87,37 @@ def _geometry(images: Tensor, size: int, strength: Augmentation, generator: torc
     return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
-def _borrow(images: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
+def _borrow(images: Tensor, strength: Augmentation, generator: torch.Generator, factor: Tensor) -> Tensor:
     count = images.shape[0]
     density = -torch.log(images.clamp(0.02, 1.0))
     mean, std = density.mean((2, 3), keepdim=True), density.std((2, 3), keepdim=True) + 1e-3
     other = torch.randperm(count, generator=generator)
-    weight = torch.where(
-        torch.rand(count, generator=generator) < strength.borrow, torch.rand(count, generator=generator), 0.0
-    )
-    weight = weight.view(-1, 1, 1, 1)
+    chosen = torch.rand(count, generator=generator) < strength.borrow * factor
+    weight = torch.where(chosen, torch.rand(count, generator=generator), 0.0).view(-1, 1, 1, 1)
     target_mean = mean + weight * (mean[other] - mean)
     target_std = std + weight * (std[other] - std)
     return torch.exp(-((density - mean) / std * target_std + target_mean)).clamp(0, 1)
 
 
-def recolour(images: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
-    """Another stain, brightness, saturation and hue for each of (B, 3, H, W) in [0, 1]."""
+def recolour(
+    images: Tensor, strength: Augmentation, generator: torch.Generator, factor: Tensor | float = 1.0
+) -> Tensor:
+    """Another stain, tone, brightness, saturation and hue for each of (B, 3, H, W) in [0, 1]."""
     count = images.shape[0]
+
+    def each(spread: float) -> Tensor:
+        return (_uniform(count, spread, generator) * factor).view(count, 1, 1, 1)
+
     density = -torch.log(images.clamp(0.02, 1.0))
-    density = density * torch.exp(_uniform(count * 3, strength.stain, generator)).view(count, 3, 1, 1)
-    density = density * torch.exp(_uniform(count, 2 * strength.stain, generator)).view(count, 1, 1, 1)
-    density = density + _uniform(count, strength.brightness, generator).view(count, 1, 1, 1)
-    images = torch.exp(-density)
+    channels = _uniform(count * 3, strength.stain, generator).view(count, 3) * torch.as_tensor(factor).view(-1, 1)
+    density = density * torch.exp(channels)[..., None, None] * torch.exp(each(2 * strength.stain))
+    if strength.tone:
+        full = density.amax((1, 2, 3), keepdim=True).clamp(min=1e-3)
+        density = full * (density.clamp(min=0) / full) ** torch.exp(each(strength.tone))
+    images = torch.exp(-density - each(strength.brightness))
     grey = images.mean(1, keepdim=True)
-    images = grey + (images - grey) * torch.exp(_uniform(count, strength.saturation, generator)).view(count, 1, 1, 1)
-    turn = hue_rotation(_uniform(count, strength.hue, generator))
+    images = grey + (images - grey) * torch.exp(each(strength.saturation))
+    turn = hue_rotation(_uniform(count, strength.hue, generator) * factor)
     return torch.einsum("bij,bjhw->bihw", turn, images).clamp(0, 1)
 
 
@@ -130,5 +151,7 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 
 
 def _noise(images: Tensor, strength: Augmentation, generator: torch.Generator) -> Tensor:
+    if not strength.noise:
+        return images
     level = torch.rand(images.shape[0], generator=generator).view(-1, 1, 1, 1) * strength.noise
     return (images + torch.randn(images.shape, generator=generator) * level).clamp(0, 1)

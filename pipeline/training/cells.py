@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.cells import CellSegmenter, prompt_box, window_corners
+from pipeline.cells import CellSegmenter, window_corners
 from pipeline.domain import RgbImage
 from pipeline.errors import TrainingError
 from pipeline.models.sam import PromptDecoder
 from pipeline.nuclei import find_nuclei
+from pipeline.prompts import prompt_box
 from pipeline.training.augment import Augmentation, recolour
 from pipeline.training.loop import Batch, Progress, Schedule, fit, quiet
 
@@ -84,7 +85,7 @@ def gather(
             for nucleus in find_nuclei(view, segmenter.mpp, segmenter.config.nuclei):
                 x, y = (min(int(v), 1023) for v in nucleus.centre)
                 if labels[y, x]:
-                    box = prompt_box(nucleus, segmenter.config.widen)
+                    box = prompt_box(nucleus.box, segmenter.config.widen)
                     rows.append((len(embeddings), *nucleus.centre, *box, int(labels[y, x])))
             embeddings.append(segmenter.embed(view, segmenter.mpp).cpu().numpy()[0].astype(np.float16))
         progress((number + 1) / len(fields), "embedding")

@@ -1,6 +1,9 @@
 """What the command line's `train` does: read the input, train one stage, leave its weights in the run's folder."""
 
-from collections.abc import Sequence
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +18,18 @@ from pipeline.cells import CellsConfig, CellSegmenter
 from pipeline.domain import CELL_CLASSES, RgbImage
 from pipeline.errors import TrainingError
 from pipeline.image import read_image
-from pipeline.models.mae import CellClassifier, CellEncoder
+from pipeline.models.mae import CellClassifier, CellEncoder, Encoder, new_encoder
 from pipeline.models.sam import SAM_SIDE, OnnxEncoder, decoder_from_onnx
 from pipeline.training import cells, classes, pretrain, roi, synthetic, toi
 from pipeline.training.annotations import AnnotatedField, crops_of, load_fields
 from pipeline.training.configs import read_config
 from pipeline.training.datasets import IMAGE_ENDINGS, CellFolder, Crops, join, load_cells
 from pipeline.training.loop import Progress, quiet
+from pipeline.training.sources import LeftOut, leave_one_source_out
 
 SEED = 500_000
+NETWORK = "network.json"  # beside an encoder's weights: what `new_encoder` is called with
+UNTAUGHT: Mapping[str, Any] = {"frozen_stages": 0, "frozen_depthwise": False, "stem_scale": 1.0}
 
 
 def train_regions(out: Path, config: Path | None, slides: int, say: Progress = quiet) -> Path:
@@ -96,37 +102,92 @@ def train_decoder(out: Path, config: Path | None, fields: int, folders: Sequence
 
 
 def pretrain_encoder(
-    out: Path, config: Path | None, folders: Sequence[str], each: int, imagenet: Path | None, say: Progress = quiet
+    out: Path,
+    config: Path | None,
+    folders: Sequence[str],
+    each: int,
+    imagenet: Path | None,
+    network: Mapping[str, Any],
+    say: Progress = quiet,
 ) -> Path:
-    """Masked autoencoding. Returns the encoder's path."""
+    """Masked autoencoding of the small encoder or a timm ViT (`network`: vit, size). Returns the encoder's path."""
     settings = read_config(pretrain.PretrainConfig(train_stem=imagenet is None), config)
     torch.manual_seed(settings.schedule.seed)
-    encoder = CellEncoder()
+    encoder = _encoder(network)
     if imagenet is not None:
-        pretrain.load_stem(encoder, imagenet)
+        if not isinstance(encoder, CellEncoder):
+            raise TrainingError(f"{imagenet}: a plain ViT takes no weights of EfficientNet-Lite0; leave --imagenet out")
+        pretrain.load_lite0(encoder, imagenet)
     pretrain.pretrain(encoder, _training_cells(folders, each, say)[0], settings, out, say)
     save_weights(encoder, out / "encoder.safetensors")
+    (out / NETWORK).write_text(json.dumps(dict(network)) + "\n")
     return out / "encoder.safetensors"
 
 
 def train_classifier(
-    out: Path, config: Path | None, folders: Sequence[str], each: int, encoder: Path | None, say: Progress = quiet
+    out: Path,
+    config: Path | None,
+    folders: Sequence[str],
+    each: int,
+    encoder: Path | None,
+    imagenet: Path | None = None,
+    say: Progress = quiet,
 ) -> Path:
     """The classifier; its temperature goes into `temperature.txt`. Returns the weights' path."""
-    settings = read_config(classes.ClassesConfig(frozen_stages=2 if encoder else 0), config)
+    start = _start(encoder, imagenet)
+    settings = read_config(classes.ClassesConfig(**{} if imagenet else UNTAUGHT), config)
     train, validation = _training_cells(folders, each, say)
-    torch.manual_seed(settings.schedule.seed)
-    network = CellEncoder()
-    if encoder is not None:
-        if not encoder.is_file():
-            raise TrainingError(f"{encoder}: no such file; give encoder.safetensors of `train pretrain`")
-        network.load_state_dict({name: value.float() for name, value in load_file(str(encoder)).items()})
-    model = CellClassifier(network, len(CELL_CLASSES))
+    model = start(settings.schedule.seed)
     classes.train_classes(model, train, validation, settings, out, say)
     save_weights(model, out / "classes.safetensors")
+    if encoder is not None:
+        shutil.copy(encoder.parent / NETWORK, out / NETWORK)
     temperature = classes.fit_temperature(classes.predict(model, validation), validation.allowed)
     (out / "temperature.txt").write_text(f"{temperature}\n")
     return out / "classes.safetensors"
+
+
+def compare_sources(
+    out: Path,
+    config: Path | None,
+    folders: Sequence[str],
+    encoder: Path | None,
+    imagenet: Path | None,
+    say: Progress = quiet,
+) -> tuple[LeftOut, ...]:
+    """Each source's cells classed by a model that never saw that source; also written to `sources.json`."""
+    start = _start(encoder, imagenet)
+    settings = read_config(classes.ClassesConfig(**{} if imagenet else UNTAUGHT), config)
+    cells_ = join(_load(folders))
+    found = leave_one_source_out(cells_, lambda: start(settings.schedule.seed), settings, out, say)
+    (out / "sources.json").write_text(json.dumps([asdict(one) for one in found], indent=2) + "\n")
+    return found
+
+
+def _encoder(network: Mapping[str, Any]) -> Encoder:
+    try:
+        return new_encoder(**network)
+    except (ValueError, TypeError) as exc:
+        raise TrainingError(f"{exc}; give the name of a timm Vision Transformer such as vit_base_patch16_224") from exc
+
+
+def _start(encoder: Path | None, imagenet: Path | None) -> Callable[[int], CellClassifier]:
+    """Seed → an untrained classifier: encoder of `train pretrain`, tail (and without an encoder, stem) of ImageNet."""
+    if encoder is not None and not (encoder.is_file() and (encoder.parent / NETWORK).is_file()):
+        raise TrainingError(f"{encoder}: no such file with a {NETWORK} beside it; give encoder.safetensors of a run")
+    network = json.loads((encoder.parent / NETWORK).read_text()) if encoder is not None else {}
+
+    def start(seed: int) -> CellClassifier:
+        torch.manual_seed(seed)
+        model = CellClassifier(_encoder(network), len(CELL_CLASSES))
+        if imagenet is not None:
+            pretrain.load_lite0(model, imagenet)
+        if encoder is not None:
+            state = load_file(str(encoder))
+            model.encoder.load_state_dict({name: value.float() for name, value in state.items()})
+        return model
+
+    return start
 
 
 def folder_and_mpp(text: str) -> tuple[Path, float]:
@@ -149,13 +210,7 @@ def folder_and_mpp(text: str) -> tuple[Path, float]:
 
 def _training_cells(folders: Sequence[str], each: int, say: Progress) -> tuple[Crops, Crops]:
     """Training and validation cells; what falls into the test split is left for `evaluate`."""
-    parts: list[Crops] = []
-    for text in folders:
-        folder, mpp = folder_and_mpp(text)
-        if folder.is_dir() and any(path.is_dir() for path in folder.iterdir()):
-            parts.append(load_cells([CellFolder(root=folder, mpp=mpp)]))
-        else:
-            parts.append(crops_of(load_fields(folder), mpp, folder.name))
+    parts = _load(folders)
     if each:
         parts.append(synthetic.draw_cells(each, SEED, progress=say))
     if not parts:
@@ -165,6 +220,17 @@ def _training_cells(folders: Sequence[str], each: int, say: Progress) -> tuple[C
     if not len(train) or not len(validation):
         raise TrainingError(f"{len(cells_)} cells are too few to split into training and validation; give more")
     return train, validation
+
+
+def _load(folders: Sequence[str]) -> list[Crops]:
+    parts: list[Crops] = []
+    for text in folders:
+        folder, mpp = folder_and_mpp(text)
+        if folder.is_dir() and any(path.is_dir() for path in folder.iterdir()):
+            parts.append(load_cells([CellFolder(root=folder, mpp=mpp)]))
+        else:
+            parts.append(crops_of(load_fields(folder), mpp, folder.name))
+    return parts
 
 
 def _sam_field(field: AnnotatedField, mpp: float, target: float) -> tuple[RgbImage, NDArray[np.int32]]:

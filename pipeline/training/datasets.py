@@ -1,9 +1,10 @@
-"""Cell crops from a folder per class, at one scale, as arrays in memory.
+"""Cell crops from a folder per class, at one scale, as arrays in memory or, where they are many, in a file.
 
-A crop is stored 27 µm wide (160 px), wider than the 21.6 µm (128 px) the classifier sees, so that turning and shifting
+A crop is stored 27 µm wide (200 px), wider than the 21.6 µm (160 px) the classifier sees, so that turning and shifting
 do not run out of picture; smaller originals are continued by reflection.
 """
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from pipeline.errors import TrainingError
 from pipeline.image import read_image
 from pipeline.training.labels import Split, classes_of, split_of
 
-CROP_MPP = 21.6 / 128
-CROP_SIDE = 128
-STORED_SIDE = 160
+CROP_MPP = 21.6 / 160
+CROP_SIDE = 160
+STORED_SIDE = 200
+IN_MEMORY = 2 * 1024**3  # bytes; crops beyond lie in a temporary file (in $TMPDIR)
+SYNTHETIC = "phantom"
 IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 
 
@@ -37,7 +40,7 @@ class CellFolder:
 class Crops:
     """Cells ready to train on.
 
-    `images` (N, 160, 160, 3) uint8; `allowed` (N, 22) bool, the classes each may be; `names`, `codes` and `sources`
+    `images` (N, 200, 200, 3) uint8; `allowed` (N, 22) bool, the classes each may be; `names`, `codes` and `sources`
     of length N say the file, the folder and the data set of each.
     """
 
@@ -51,14 +54,17 @@ class Crops:
         return len(self.names)
 
     def tensor(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
-        """(B, 3, 160, 160) float32 in [0, 1]."""
+        """(B, 3, 200, 200) float32 in [0, 1]."""
         return torch.from_numpy(self.images[np.asarray(indices)]).permute(0, 3, 1, 2).float() / 255
 
     def subset(self, keep: NDArray[np.bool_]) -> "Crops":
         """Those where `keep` (N,) is true."""
         chosen = np.flatnonzero(keep)
+        images = room(len(chosen), self.images.shape[1])
+        for place, i in enumerate(chosen):
+            images[place] = self.images[i]
         return Crops(
-            images=self.images[chosen],
+            images=images,
             allowed=self.allowed[chosen],
             names=tuple(self.names[i] for i in chosen),
             codes=tuple(self.codes[i] for i in chosen),
@@ -68,6 +74,15 @@ class Crops:
     def part(self, split: Split) -> "Crops":
         """The crops whose file name falls into the split."""
         return self.subset(np.array([split_of(name) == split for name in self.names], dtype=bool))
+
+
+def room(count: int, side: int = STORED_SIDE) -> NDArray[np.uint8]:
+    """Place for `count` crops, (count, side, side, 3): memory, or a temporary file that ends with the process."""
+    shape = (count, side, side, 3)
+    if count * side * side * 3 <= IN_MEMORY:
+        return np.empty(shape, dtype=np.uint8)
+    with tempfile.TemporaryFile() as file:  # the mapping keeps the file when its name and handle are gone
+        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
 
 
 def standard_crop(image: RgbImage, mpp: float, side: int = STORED_SIDE) -> RgbImage:
@@ -105,8 +120,14 @@ def load_cells(folders: Sequence[CellFolder]) -> Crops:
 
 def join(parts: Sequence[Crops]) -> Crops:
     """All crops of the parts, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    images, start = room(sum(map(len, parts)), parts[0].images.shape[1]), 0
+    for part in parts:
+        images[start : start + len(part)] = part.images
+        start += len(part)
     return Crops(
-        images=np.concatenate([part.images for part in parts]),
+        images=images,
         allowed=np.concatenate([part.allowed for part in parts]),
         names=tuple(name for part in parts for name in part.names),
         codes=tuple(code for part in parts for code in part.codes),
@@ -122,23 +143,23 @@ def allowed_row(classes: Sequence[str]) -> NDArray[np.bool_]:
 def _load_folder(folder: CellFolder) -> Crops:
     if not folder.root.is_dir():
         raise TrainingError(f"{folder.root}: no such folder; give a folder with one sub-folder of images per class")
-    images, allowed, names, codes = [], [], [], []
+    found: list[tuple[Path, str, NDArray[np.bool_]]] = []
     for sub in sorted(path for path in folder.root.iterdir() if path.is_dir()):
         classes = classes_of(sub.name)
         if not classes:
             known = "one of our 22 class names or an MLL code such as BLA"
             raise TrainingError(f"{sub}: unknown class name '{sub.name}'; rename the folder to {known}")
-        for path in sorted(path for path in sub.iterdir() if path.suffix.lower() in IMAGE_ENDINGS):
-            images.append(standard_crop(read_image(path), folder.mpp))
-            allowed.append(allowed_row(classes))
-            names.append(path.name)
-            codes.append(sub.name)
-    if not images:
+        paths = sorted(path for path in sub.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
+        found += [(path, sub.name, allowed_row(classes)) for path in paths]
+    if not found:
         raise TrainingError(f"{folder.root}: no images found; give one sub-folder of PNG or JPEG crops per class")
+    images = room(len(found))
+    for place, (path, _, _) in enumerate(found):
+        images[place] = standard_crop(read_image(path), folder.mpp)
     return Crops(
-        images=np.stack(images),
-        allowed=np.stack(allowed),
-        names=tuple(names),
-        codes=tuple(codes),
-        sources=(folder.root.name,) * len(names),
+        images=images,
+        allowed=np.stack([row for _, _, row in found]),
+        names=tuple(path.name for path, _, _ in found),
+        codes=tuple(code for _, code, _ in found),
+        sources=(folder.root.name,) * len(found),
     )

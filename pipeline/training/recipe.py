@@ -22,13 +22,15 @@ from pipeline.models.sam import OnnxEncoder, decoder_from_onnx
 from pipeline.regions import RegionsConfig
 from pipeline.tiles import TilesConfig
 from pipeline.training import cells, classes, pretrain, roi, synthetic, toi
-from pipeline.training.configs import least
+from pipeline.training.augment import Augmentation
+from pipeline.training.collage import collage
 from pipeline.training.datasets import CellFolder, Crops, allowed_row, join, load_cells
 from pipeline.training.loop import Progress, Schedule, quiet
 
 MLL_MPP = 21.6 / 250
 PBC_MPP = 0.145
-NETWORK = {"size": 128, "dim": 192, "depth": 4, "heads": 6}
+NETWORK = {"size": 160, "dim": 192, "depth": 3, "heads": 6}
+SMALL = 128  # px, the size of the first epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,33 +38,57 @@ class Recipe:
     """Seeds and amounts; the defaults made the bundle that ships."""
 
     cells_each: int = 110
-    tile_slides: int = 5
+    tile_slides: int = 9
     thumbnail_slides: int = 24
     fields: int = 16
-    real: classes.ClassesConfig = field(
-        default_factory=lambda: classes.ClassesConfig(
-            schedule=Schedule(epochs=3, learning_rate=1e-3, batch=32, weight_decay=0.05, warmup=0.1, ema=0.99)
+    pretraining: pretrain.PretrainConfig = field(
+        default_factory=lambda: pretrain.PretrainConfig(
+            augmentation=Augmentation(stain=0.1, hue=0.15, saturation=0.25, blur=0.0, noise=0.0),
+            schedule=Schedule(
+                epochs=4, learning_rate=1e-3, batch=64, weight_decay=0.05, warmup=0.1, threads=1, stop=2, bf16=True
+            ),
         )
     )
-    joint: classes.ClassesConfig = field(
+    small: classes.ClassesConfig = field(
         default_factory=lambda: classes.ClassesConfig(
-            synthetic_share=0.33,
-            epoch_cells=4096,
-            schedule=Schedule(epochs=3, learning_rate=6e-4, batch=32, weight_decay=0.05, warmup=0.05, ema=0.99, seed=2),
+            epoch_cells=5120,
+            schedule=Schedule(
+                epochs=6, learning_rate=1e-3, batch=32, weight_decay=0.05, warmup=0.1, ema=0.995, threads=1, bf16=True
+            ),
+        )
+    )
+    large: classes.ClassesConfig = field(
+        default_factory=lambda: classes.ClassesConfig(
+            epoch_cells=5120,
+            frozen_stages=2,
+            frozen_depthwise=False,
+            mixup=0.0,
+            schedule=Schedule(
+                epochs=5,
+                learning_rate=6e-4,
+                batch=32,
+                weight_decay=0.05,
+                warmup=0.05,
+                ema=0.99,
+                seed=2,
+                threads=1,
+                bf16=True,
+            ),
         )
     )
     tiles: toi.ToiConfig = field(
         default_factory=lambda: toi.ToiConfig(
-            schedule=Schedule(epochs=8, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1)
+            piled_up=True,
+            schedule=Schedule(epochs=8, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, stop=2),
         )
     )
-    collages: int = 200
-    tiles_joint: toi.ToiConfig = field(
+    tiles_last: toi.ToiConfig = field(
         default_factory=lambda: toi.ToiConfig(
-            spoil=0.35,
-            schedule=Schedule(epochs=4, learning_rate=1.5e-3, batch=16, weight_decay=1e-3, ema=0.97, threads=1, seed=2),
+            spoil=0.3,
+            schedule=Schedule(epochs=5, learning_rate=1.5e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, seed=2),
         )
     )
+    collages: int = 400
     regions: roi.RoiConfig = field(
         default_factory=lambda: roi.RoiConfig(
             schedule=Schedule(epochs=30, learning_rate=2e-3, batch=4, weight_decay=1e-4, threads=1)
@@ -72,14 +98,6 @@ class Recipe:
         default_factory=lambda: cells.CellsTraining(
             schedule=Schedule(epochs=3, learning_rate=1e-4, batch=8, seed=1, threads=1, stop=2)
         )
-    )
-
-
-def tiny(recipe: Recipe) -> Recipe:
-    """The recipe with the least of everything."""
-    return least(
-        recipe,
-        {"cells_each": 2, "tile_slides": 2, "thumbnail_slides": 2, "fields": 1, "collages": 2, "epoch_cells": 8},
     )
 
 
@@ -106,7 +124,7 @@ def make_bundle(
     out.mkdir(parents=True, exist_ok=True)
     fetch_sam(out)
     real = load_cells([CellFolder(root=mll, mpp=MLL_MPP), CellFolder(root=pbc, mpp=PBC_MPP)])
-    temperature = _classes(real, imagenet, work, out, recipe, say)
+    temperature = train_cell_classes(real, imagenet, work, out, recipe, say)
     _tiles(real, work, out, recipe, say)
     _regions(work, out, recipe, say)
     _cells(work, out, recipe, say)
@@ -114,16 +132,15 @@ def make_bundle(
 
 
 def _tiles(real: Crops, work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
-    """Synthetic tiles first, then those and collages of real mll crops."""
+    """Synthetic tiles, and collages of real crops; the last slide validates."""
     specs = synthetic.smears(recipe.tile_slides, 300_000)
     tiles = synthetic.Tiles(**_kept(work / "tiles.npz", lambda: synthetic.draw_tiles(specs, say)))
     last = tiles.slides == tiles.slides.max()
-    train, rest = tiles.subset(~last), tiles.subset(last)
+    pieced = synthetic.Tiles(**_kept(work / "collages.npz", lambda: collage(real.part("train"), recipe.collages, 7)))
     model = toi.new_network(recipe.tiles)
-    toi.train_toi(model, train, recipe.tiles, work / "toi-synthetic", validation=rest, progress=say)
-    marrow = real.part("train").subset(np.array([source == "mll" for source in real.part("train").sources]))
-    joint = train.plus(synthetic.collage(marrow, recipe.collages, 7))
-    toi.train_toi(model, joint, recipe.tiles_joint, work / "toi", validation=rest, progress=say)
+    train = tiles.subset(~last).plus(pieced)
+    for name, config in (("toi-first", recipe.tiles), ("toi", recipe.tiles_last)):
+        toi.train_toi(model, train, config, work / name, validation=tiles.subset(last), progress=say)
     save_weights(model, out / "tiles.safetensors")
 
 
@@ -145,7 +162,7 @@ def _cells(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
     save_weights(cells.train_cells(decoder, prompts, recipe.decoder, work / "cells", say), out / "cells.safetensors")
 
 
-def describe(real: Crops, temperature: float, version: str = "0.1.0") -> dict[str, Any]:
+def describe(real: Crops, temperature: float, version: str = "0.2.0") -> dict[str, Any]:
     """`bundle.json` without hashes: what each class was learnt from is said of every class."""
     seen = real.part("train")
     certain = seen.allowed[seen.allowed.sum(1) == 1].any(0)
@@ -189,20 +206,22 @@ def describe(real: Crops, temperature: float, version: str = "0.1.0") -> dict[st
     }
 
 
-def _classes(real: Crops, imagenet: Path, work: Path, out: Path, recipe: Recipe, say: Progress) -> float:
-    """Real cells first, then real and synthetic ones together; returns the temperature."""
+def train_cell_classes(real: Crops, imagenet: Path, work: Path, out: Path, recipe: Recipe, say: Progress) -> float:
+    """MAE on all training cells, then their classes, at last at full size; returns the temperature."""
     torch.manual_seed(1)
-    encoder = CellEncoder(**NETWORK)
-    pretrain.load_stem(encoder, imagenet)
-    torch.manual_seed(2)
+    encoder = CellEncoder(**NETWORK | {"size": SMALL})
     model = CellClassifier(encoder, len(CELL_CLASSES))
+    pretrain.load_lite0(model, imagenet)
     train, validation = real.part("train"), real.part("validation")
-    classes.train_classes(model, train, validation, recipe.real, work / "classes-real", say)
     stored = _kept(work / "cells.npz", lambda: synthetic.draw_cells(recipe.cells_each, 100_000, progress=say))
-    drawn = synthetic_crops(stored["images"], stored["codes"].tolist())
-    classes.train_classes(model, join([train, drawn]), validation, recipe.joint, work / "classes", say)
-    save_weights(model, out / "classes.safetensors")
-    return classes.fit_temperature(classes.predict(model, validation, turns=ClasserConfig().turns), validation.allowed)
+    both = join([train, synthetic_crops(stored["images"], stored["codes"].tolist())])
+    pretrain.pretrain(encoder, both, recipe.pretraining, work / "pretrain", say)
+    classes.train_classes(model, both, validation, recipe.small, work / "classes-small", say)
+    large = CellClassifier(CellEncoder(**NETWORK), len(CELL_CLASSES))
+    large.load_state_dict(model.state_dict())
+    classes.train_classes(large, both, validation, recipe.large, work / "classes", say)
+    save_weights(large, out / "classes.safetensors")
+    return classes.fit_temperature(classes.predict(large, validation, turns=ClasserConfig().turns), validation.allowed)
 
 
 def synthetic_crops(images: NDArray[np.uint8], codes: list[str]) -> Crops:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -134,46 +133,6 @@ def draw_fields(count: int, seed: int, centre: Centre = "a", progress: Progress 
         )
         progress((number + 1) / count, "fields")
     return fields
-
-
-def collage(cells: Crops, count: int, seed: int) -> Tiles:
-    """Countable tiles pieced together from real crops of one data set, their edges feathered.
-
-    Synthetic tiles alone do not teach what real stain, background and clumped red cells look like at a tile's scale.
-    """
-    random = np.random.default_rng(seed)
-    side, piece = TilesConfig().side, round(STORED_SIDE * CROP_MPP / (TILE_UM / TilesConfig().side))
-    ramp = np.clip(np.minimum(np.arange(piece) + 1, np.arange(piece)[::-1] + 1) / 5, 0, 1)
-    feather = np.minimum(ramp[:, None], ramp)[..., None]
-    brightness = cells.images[:, ::8, ::8].reshape(len(cells), -1, 3).astype(np.float64).mean(axis=1)  # (N, 3)
-    images = []
-    for _ in range(count):
-        like = random.integers(len(cells))  # pieces of a similar stain, as on one slide
-        near = np.argsort(np.abs(brightness - brightness[like]).sum(axis=1))[:200]
-        white = np.percentile(cells.images[like].reshape(-1, 3), 85, axis=0)
-        tile = np.full((side, side, 3), white) + random.normal(0, 2, (side, side, 3))
-        step = int(random.integers(piece - 8, piece + 8))
-        for y in range(-step // 2, side, step):
-            for x in range(-step // 2, side, step):
-                if random.random() < 0.2:
-                    continue
-                image = cv2.resize(cells.images[random.choice(near)], (piece, piece), interpolation=cv2.INTER_AREA)
-                image = np.rot90(image, int(random.integers(4)))
-                paste(tile, image, feather, x + int(random.integers(-5, 6)), y + int(random.integers(-5, 6)))
-        images.append(tile.clip(0, 255).astype(np.uint8))
-    return Tiles(images=np.stack(images), countable=np.ones(count, dtype=bool), slides=np.full(count, seed))
-
-
-def paste(tile: NDArray[np.float64], image: NDArray[np.uint8], weight: NDArray[np.float64], x: int, y: int) -> None:
-    """Blend an image into a tile in place, its upper left corner at (x, y), cut at the tile's edge."""
-    height, width = image.shape[:2]
-    top, left = max(y, 0), max(x, 0)
-    bottom, right = min(y + height, tile.shape[0]), min(x + width, tile.shape[1])
-    if top >= bottom or left >= right:
-        return
-    w = weight[top - y : bottom - y, left - x : right - x]
-    part = image[top - y : bottom - y, left - x : right - x]
-    tile[top:bottom, left:right] = (1 - w) * tile[top:bottom, left:right] + w * part
 
 
 def smears(count: int, seed: int, centre: Centre = "a") -> list[PhantomSpec]:

@@ -1,9 +1,10 @@
 """Stage 2: TCNet on tiles, cross-entropy on the joint decision and on both branches (Zhou et al. 2025).
 
-Beside the labelled tiles, countable ones are spoiled on purpose (out of focus, overstained, blank) and then count as
-not countable, so that the faults are learnt as faults whatever the stain.
+Beside the labelled tiles, countable ones are spoiled on purpose (`phantom.faults`) and then count as not countable, so
+that the faults are learnt as faults whatever the stain and the source.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,20 +16,27 @@ from torch.nn import functional
 
 from pipeline.errors import TrainingError
 from pipeline.models.tcnet import TCNet, contour_target
-from pipeline.training.augment import Augmentation, gaussian_blur, recolour
+from pipeline.phantom.faults import TILE_FAULTS, with_fault
+from pipeline.tiles import TILE_UM
+from pipeline.training.augment import Augmentation, recolour
 from pipeline.training.loop import Batch, Progress, Schedule, fit, quiet
 from pipeline.training.synthetic import Tiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToiConfig:
-    """`spoil` is the share of countable tiles spoiled in each batch."""
+    """`spoil` is the share of countable tiles spoiled in each batch, `mirror` of those cut and reflected.
+
+    `piled_up` lays tiles over themselves too. Where the tiles are sparse, that still gives countable ones.
+    """
 
     width: int = 24
-    spoil: float = 0.25
+    spoil: float = 0.4
+    mirror: float = 0.4
+    piled_up: bool = False
     contour_weight: float = 0.2
     stain: Augmentation = field(
-        default_factory=lambda: Augmentation(stain=0.25, brightness=0.1, hue=0.6, saturation=0.6, borrow=0.0, blur=0.0)
+        default_factory=lambda: Augmentation(stain=0.2, brightness=0.15, hue=0.8, saturation=0.6, borrow=0.0, blur=0.0)
     )
     schedule: Schedule = field(
         default_factory=lambda: Schedule(epochs=12, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98)
@@ -60,6 +68,7 @@ def train_toi(
     if train.countable.all() or not train.countable.any():
         raise TrainingError("the tiles are all of one kind; give countable and other ones")
     schedule = config.schedule
+    model = model.to(memory_format=torch.channels_last)
     steps = max(1, len(train.images) // schedule.batch)
     share = train.countable.mean()
     weights = torch.from_numpy(np.where(train.countable, 0.6 / share, 0.4 / (1 - share)))
@@ -71,14 +80,18 @@ def train_toi(
             images = torch.from_numpy(train.images[chosen]).permute(0, 3, 1, 2).float() / 255
             labels = torch.from_numpy(train.countable[chosen]).float()
             images = torch.rot90(images, int(torch.randint(4, (1,), generator=generator)), (2, 3))
+            images = mirror(images, labels, config.mirror, generator)
+            images, labels = spoil(images, labels, config, generator)
             images = recolour(images, config.stain, generator)
-            yield spoil(images, labels, config.spoil, generator)
+            yield images.contiguous(memory_format=torch.channels_last), labels
 
     def loss_of(batch: Batch) -> Tensor:
         images, labels = batch
         if not isinstance(model, TCNet):
             return functional.binary_cross_entropy_with_logits(model(images), labels)
-        joint, by_texture, by_contour, outlines = model.branches(images)
+        with torch.autocast(images.device.type, torch.bfloat16):
+            outputs = model.branches(images)
+        joint, by_texture, by_contour, outlines = (output.float() for output in outputs)
         decisions = [functional.binary_cross_entropy_with_logits(v, labels) for v in (joint, by_texture, by_contour)]
         drawn = functional.binary_cross_entropy_with_logits(outlines, contour_target(images))
         return decisions[0] + 0.3 * decisions[1] + 0.3 * decisions[2] + config.contour_weight * drawn
@@ -103,31 +116,41 @@ def scores(model: nn.Module, tiles: Tiles, batch: int = 32) -> np.ndarray[tuple[
     return np.asarray(torch.cat(rows).numpy(), dtype=np.float32)
 
 
-def spoil(images: Tensor, labels: Tensor, share: float, generator: torch.Generator) -> Batch:
+def spoil(images: Tensor, labels: Tensor, config: ToiConfig, generator: torch.Generator) -> Batch:
     """Some countable tiles made uncountable: (B, 3, S, S) images in [0, 1] and (B,) labels, both new."""
     images, labels = images.clone(), labels.clone()
-    for i in torch.nonzero((labels > 0) & (torch.rand(len(labels), generator=generator) < share))[:, 0].tolist():
-        kind = int(torch.randint(4, (1,), generator=generator))
-        strength = float(torch.rand(1, generator=generator))
-        if kind == 0:
-            images[i] = gaussian_blur(images[i : i + 1], 2.0 + 3.0 * strength)[0]
-        elif kind == 1:
-            images[i] = images[i].clamp(min=0.02) ** (2.6 + 2.0 * strength)
-        elif kind == 2:
-            background = images[i].flatten(1).quantile(0.95, dim=1).view(3, 1, 1)
-            images[i] = background + 0.04 * (1 + strength) * (images[i] - background)
-        else:
-            images[i] = crowd(images, i, strength)
+    mpp = TILE_UM / images.shape[3]
+    faults = [fault for fault in TILE_FAULTS if config.piled_up or fault != "piled up"]
+    for i in torch.nonzero((labels > 0) & (torch.rand(len(labels), generator=generator) < config.spoil))[:, 0].tolist():
+        fault = faults[int(torch.randint(len(faults), (1,), generator=generator))]
+        seed = int(torch.randint(1 << 31, (1,), generator=generator))
+        view = (images[i].permute(1, 2, 0) * 255).round().byte().numpy()
+        images[i] = torch.from_numpy(with_fault(view, mpp, fault, seed)).permute(2, 0, 1) / 255
         labels[i] = 0.0
     return images, labels
 
 
-def crowd(images: Tensor, index: int, strength: float) -> Tensor:
-    """A tile too full: its optical density with that of turned and shifted copies of itself laid over it."""
-    density = -torch.log(images[index].clamp(0.02, 1.0))
-    base = density.flatten(1).quantile(0.05, dim=1).view(3, 1, 1)
-    signal = (density - base).clamp(min=0)
-    total = signal.clone()
-    for turn in range(1, 3 + round(2 * strength)):
-        total = torch.maximum(total, torch.rot90(signal, turn % 4, (1, 2)).roll((37 * turn, 61 * turn), (1, 2)))
-    return torch.exp(-(total + base))
+def mirror(images: Tensor, labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Some countable tiles cut smaller, enlarged or not, and continued by reflection as tiles at a slide's edge are."""
+    images, side = images.clone(), images.shape[3]
+    for i in torch.nonzero((labels > 0) & (torch.rand(len(labels), generator=generator) < share))[:, 0].tolist():
+        zoom = math.exp(0.5 * float(torch.rand(1, generator=generator)) - 0.25)
+        width, height = (round(side * (0.4 + 0.6 * v)) for v in torch.rand(2, generator=generator).tolist())
+        cut = random_window(images[i], min(side, round(width / zoom)), min(side, round(height / zoom)), generator)
+        scaled = functional.interpolate(cut[None], (height, width), mode="bilinear", antialias=True)[0]
+        rows, columns = (_back_and_forth(n, side) for n in (height, width))
+        images[i] = scaled[:, rows][:, :, columns]
+    return images
+
+
+def random_window(image: Tensor, width: int, height: int, generator: torch.Generator) -> Tensor:
+    """(C, height, width) out of (C, H, W), anywhere."""
+    top = int(torch.randint(image.shape[1] - height + 1, (1,), generator=generator))
+    left = int(torch.randint(image.shape[2] - width + 1, (1,), generator=generator))
+    return image[:, top : top + height, left : left + width]
+
+
+def _back_and_forth(period: int, length: int) -> Tensor:
+    """0, 1, .. period - 1, period - 1, .. 0, 0, 1, .. of a length."""
+    place = torch.arange(length) % (2 * period)
+    return torch.minimum(place, 2 * period - 1 - place)

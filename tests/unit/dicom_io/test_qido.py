@@ -11,9 +11,16 @@ RECORD = {
     "00080030": {"vr": "TM", "Value": ["101500.5"]},
     "00080050": {"vr": "SH", "Value": ["S26-00017"]},
     "00080061": {"vr": "CS", "Value": ["SM", "SEG"]},
-    "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Muster^Maria^^Dr"}]},
+    "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Muster^Maria^^Dr", "Ideographic": "山田^太郎"}]},
     "00100020": {"vr": "LO", "Value": ["TEST-4711"]},
     "0020000D": {"vr": "UI", "Value": ["1.2.3"]},
+    "00400275": {
+        "vr": "SQ",
+        "Value": [
+            {"00400009": {"vr": "SH", "Value": ["STEP-1"]}},
+            {"00400009": {"vr": "SH", "Value": ["STEP-2"]}, "00401001": {"vr": "SH", "Value": ["REQUEST"]}},
+        ],
+    },
     "00401000": {"vr": "LO"},
 }
 
@@ -46,6 +53,16 @@ def matches(*parameters: tuple[str, str]) -> bool:
         ("StudyInstanceUID", "1.2.*", False),
         ("ModalitiesInStudy", "SEG", True),
         ("ModalitiesInStudy", "CT", False),
+        ("ModalitiesInStudy", "CT,SM", True),
+        ("ModalitiesInStudy", "CT\\SM", True),
+        ("ModalitiesInStudy", "S?", True),
+        ("PatientID", "OTHER\\TEST-*", True),
+        ("PatientID", "TEST-[0-9]*", False),
+        ("PatientName", "山田*", True),
+        ("RequestAttributesSequence.ScheduledProcedureStepID", "STEP-2", True),
+        ("00400275.00400009", "STEP-3", False),
+        ("RequestAttributesSequence.RequestedProcedureID", "REQ*", True),
+        ("StudyInstanceUID", "*", True),
         ("AccessionNumber", "S26-00018", False),
         ("StudyDescription", "x", False),
     ],
@@ -76,6 +93,17 @@ def test_fields_are_those_of_the_level_and_those_included() -> None:
     assert answered(("includefield", "all")) == {*RECORD, "00281101"}
 
 
+def test_what_is_asked_by_is_answered() -> None:
+    record = RECORD | {"00181030": {"vr": "LO", "Value": ["P"]}}
+    answered = parse_query(Level.STUDY, [("ProtocolName", "P"), ("00400275.00400009", "*")]).select(record)
+    assert {"00181030", "00400275"} <= answered.keys()
+
+
+def test_many_wildcards_take_no_time() -> None:
+    record = {"00100020": {"vr": "LO", "Value": ["a" * 1000]}}
+    assert not parse_query(Level.STUDY, [("PatientID", "*a" * 200 + "b")]).matches(record)
+
+
 def test_unknown_parameters_are_named_and_ignored() -> None:
     query = parse_query(
         Level.SERIES, [("includefield", "Nonsense"), ("Colour", "red"), ("limit", "5"), ("offset", "10")]
@@ -84,7 +112,9 @@ def test_unknown_parameters_are_named_and_ignored() -> None:
     assert (query.limit, query.offset) == (5, 10)
 
 
-@pytest.mark.parametrize(("name", "value"), [("limit", "-1"), ("offset", "x"), ("StudyDate", "yesterday")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("limit", "-1"), ("offset", "x"), ("limit", "9" * 30), ("StudyDate", "yesterday")]
+)
 def test_a_value_without_meaning_is_refused(name: str, value: str) -> None:
     with pytest.raises(BadQuery) as refused:
         parse_query(Level.STUDY, [(name, value)])

@@ -120,6 +120,12 @@ def test_each_state_offers_what_helps(
     assert offered(view, replace(ANNA, role=Role.VIEWER)) == ()
 
 
+def test_counting_a_signed_case_again_says_what_becomes_of_the_signature(database: Database) -> None:
+    view = seen(database, stored(database, CaseState.REPORTED, result_status="F"))
+    (rerun,) = offered(view, ANNA)
+    assert "signed again" in rerun.effect
+
+
 def test_accepting_a_held_result_closes_the_case_under_the_persons_name(
     actions: CaseActions, database: Database
 ) -> None:

@@ -3,7 +3,7 @@
 import errno
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 
 from dicom_io.errors import InstanceRejected, PeerError, SlideError
 from hl7.errors import NotAcknowledged, ParseError
@@ -16,7 +16,7 @@ from pipeline.errors import NoCountableRegion, OutOfMemory, WeightsError
     ("error", "dimse", "ack", "http", "retry"),
     [
         (InstanceRejected(0xA900, "x"), 0xA900, "AE", 409, False),
-        (InstanceRejected(0xA700, "x"), 0xA700, "AE", 409, False),
+        (InstanceRejected(0xA700, "x"), 0xA700, "AR", 507, True),
         (SlideError("x"), 0xA900, "AE", 422, False),
         (PeerError("x", retryable=True), 0xA700, "AR", 502, True),
         (PeerError("x", retryable=False), 0xA700, "AR", 502, False),
@@ -32,6 +32,7 @@ from pipeline.errors import NoCountableRegion, OutOfMemory, WeightsError
         (SignInRefused("x"), 0x0124, "AE", 401, False),
         (SlowDown(8), 0x0124, "AR", 429, True),
         (OperationalError("x", {}, Exception()), 0xA700, "AR", 503, True),
+        (DataError("x", {}, Exception()), 0xC000, "AE", 422, False),
         (OSError(errno.ENOSPC, "full"), 0xA700, "AR", 507, True),
         (KeyError("x"), 0x0110, "AR", 500, True),
     ],

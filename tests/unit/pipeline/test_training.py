@@ -9,22 +9,25 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from pipeline.domain import CELL_CLASSES
-from pipeline.errors import TrainingError
-from pipeline.models.mae import CellClassifier, CellEncoder
+from pipeline.errors import ImageError, TrainingError
+from pipeline.models.mae import CellClassifier, CellEncoder, new_encoder
 from pipeline.phantom.samples import FieldSample
-from pipeline.training import classes, pretrain, roi, toi
+from pipeline.training import classes, commands, datasets, pretrain, roi, toi
 from pipeline.training.annotations import crops_of, load_fields
 from pipeline.training.augment import Augmentation, augment, recolour
+from pipeline.training.collage import collage
 from pipeline.training.commands import folder_and_mpp, load_tiles
 from pipeline.training.configs import read_config
 from pipeline.training.datasets import CellFolder, Crops, allowed_row, load_cells, standard_crop
 from pipeline.training.labels import CODES, classes_of, split_of
 from pipeline.training.loop import Batch, Schedule, fit
+from pipeline.training.sources import leave_one_source_out
 from pipeline.training.suggest import rank
-from pipeline.training.synthetic import Thumbnails, Tiles, collage
+from pipeline.training.synthetic import Thumbnails, Tiles
 
 
 def write(path: Path, image: np.ndarray) -> None:
@@ -102,8 +105,8 @@ def test_augmentation_is_seeded_and_stays_in_range() -> None:
 
 def test_partial_labels_ask_for_the_sum_only() -> None:
     logits = torch.tensor([[2.0, 2.0, -9.0]])
-    both = classes.partial_cross_entropy(logits, torch.tensor([[True, True, False]]))
-    one = classes.partial_cross_entropy(logits, torch.tensor([[True, False, False]]))
+    both = classes.partial_cross_entropy(logits, torch.tensor([[True, True, False]])).mean()
+    one = classes.partial_cross_entropy(logits, torch.tensor([[True, False, False]])).mean()
     assert both < 0.01
     assert one == pytest.approx(np.log(2), abs=0.01)
 
@@ -246,19 +249,146 @@ def test_suggestions_take_turns_between_classes() -> None:
     assert rank(table) == [0, 3, 1, 2]
 
 
+GENTLE = Augmentation(hue=0.0, borrow=0.0, saturation=0.1, stain=0.02)
+SHORT = Schedule(epochs=1, learning_rate=1e-3, batch=16, threads=2)
+WHOLE = classes.ClassesConfig(augmentation=GENTLE, frozen_stages=0, frozen_depthwise=False, mixup=0.0, schedule=SHORT)
+
+
 def test_tiny_pretraining_and_classifier(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    encoder = CellEncoder(size=128, dim=32, depth=1, heads=2)
+    encoder = CellEncoder(size=64, dim=32, depth=1, heads=2)
     cells = colours(32)
-    short = Schedule(epochs=1, learning_rate=1e-3, batch=16, threads=2)
-    pretrain.pretrain(encoder, cells, pretrain.PretrainConfig(schedule=short), tmp_path / "pretrain")
+    before = encoder.blocks[0].mlp.fc1.weight.detach().clone()
+    pretrain.pretrain(encoder, cells, pretrain.PretrainConfig(schedule=SHORT), tmp_path / "pretrain")
+    assert not torch.equal(encoder.blocks[0].mlp.fc1.weight, before)
+    assert all(p.requires_grad for p in encoder.parameters())
     model = CellClassifier(encoder, 22)
-    gentle = Augmentation(hue=0.0, borrow=0.0, saturation=0.1, stain=0.02)
-    config = classes.ClassesConfig(
-        augmentation=gentle, frozen_stages=0, schedule=replace(short, epochs=4, learning_rate=3e-3)
-    )
+    config = replace(WHOLE, schedule=replace(SHORT, epochs=4, learning_rate=3e-3))
     classes.train_classes(model, cells, cells, config, tmp_path / "classes")
     assert classes.accuracy(classes.predict(model, cells), cells) > 0.9
+
+
+def test_what_is_frozen_stays(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = CellClassifier(CellEncoder(size=64, dim=32, depth=1, heads=2), 22)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    cells = colours(16)
+    classes.train_classes(
+        model,
+        cells,
+        cells,
+        replace(WHOLE, frozen_stages=2, frozen_depthwise=True, schedule=replace(SHORT, bf16=True)),
+        tmp_path,
+    )
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert "tail.conv_head.weight" in changed
+    assert "head.weight" in changed
+    assert not any(
+        "conv_dw" in name or name.startswith(("encoder.stem.conv_stem", "encoder.stem.blocks.1.")) for name in changed
+    )
+
+
+def test_a_plain_vit_of_timm_can_take_the_encoders_place(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = new_encoder(vit="vit_tiny_patch16_224", size=32)
+    cells = colours(32)
+    pretrain.pretrain(encoder, cells, pretrain.PretrainConfig(schedule=SHORT), tmp_path / "pretrain")
+    model = classes.train_classes(CellClassifier(encoder, 22), cells, cells, WHOLE, tmp_path / "classes")
+    assert classes.predict(model, cells).shape == (32, 22)
+    for name in ("no_such_model", "resnet18"):
+        with pytest.raises(ValueError, match=name):
+            new_encoder(vit=name)
+
+
+def test_mixed_images_are_between_their_two_and_keep_both_labels() -> None:
+    images = torch.stack([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)])
+    allowed = torch.eye(2, dtype=torch.bool)
+    views, first, second, share = classes.mix(images, allowed, 0.5, torch.Generator().manual_seed(3))
+    assert torch.allclose(views[0], (1 - share[0]).expand(3, 8, 8))
+    assert torch.allclose(views[1], share[1].expand(3, 8, 8))
+    assert torch.equal(first, allowed)
+    assert torch.equal(second, allowed.flip(0))
+    assert torch.equal(classes.mix(images, allowed, 0.0, torch.Generator())[0], images)
+
+
+def test_synthetic_cells_are_recoloured_harder() -> None:
+    images = torch.full((64, 3, 20, 20), 0.5)
+    images[:, :, 8:12, 8:12] = 0.2
+    quiet = Augmentation(scale=0.0, shift=0.0, borrow=0.0, blur=0.0, noise=0.0, tone=0.1)
+    harder = torch.where(torch.arange(64) < 32, 3.0, 1.0)
+    views = augment(images, 16, quiet, torch.Generator().manual_seed(1), harder)
+    colour = views.mean((2, 3))
+    assert colour[:32].std(0).mean() > 1.5 * colour[32:].std(0).mean()
+
+
+def test_many_crops_lie_in_a_file_and_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    for i in range(6):
+        write(
+            tmp_path / ("BLA" if i % 2 else "EOS") / f"{i}.png", random.integers(0, 255, (40, 40, 3)).astype(np.uint8)
+        )
+    small = load_cells([CellFolder(root=tmp_path, mpp=0.2)])
+    monkeypatch.setattr(datasets, "IN_MEMORY", 1000)
+    large = load_cells([CellFolder(root=tmp_path, mpp=0.2)])
+    assert isinstance(large.images, np.memmap)
+    keep = np.array([True, False] * 3)
+    assert np.array_equal(large.images, small.images)
+    assert np.array_equal(large.subset(keep).images, small.images[keep])
+    assert np.array_equal(datasets.join([large, small]).images[6:], small.images)
+
+
+def test_an_unreadable_crop_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "EOS" / "a.png", np.zeros((20, 20, 3), np.uint8))
+    (tmp_path / "EOS" / "b.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"b\.png: not a readable image"):
+        load_cells([CellFolder(root=tmp_path, mpp=0.1)])
+
+
+def test_cells_of_one_image_never_fall_on_both_sides() -> None:
+    assert len({split_of(f"field7.png#{i}") for i in range(50)}) == 1
+
+
+def test_each_source_is_left_out_once(tmp_path: Path) -> None:
+    cells = colours(96)
+    two = replace(cells, sources=("here", "there") * 48, codes=cells.codes)
+    swapped = replace(two, allowed=two.allowed, sources=tuple("here" if i % 4 < 2 else "there" for i in range(96)))
+
+    def start() -> CellClassifier:
+        torch.manual_seed(0)
+        return CellClassifier(CellEncoder(size=64, dim=32, depth=1, heads=2), 22)
+
+    config = replace(WHOLE, schedule=replace(SHORT, epochs=4, batch=8, learning_rate=3e-3))
+    found = leave_one_source_out(swapped, start, config, tmp_path)
+    assert [one.source for one in found] == ["here", "there"]
+    assert all(set(one.recall) == {"lymphocyte", "eosinophil"} for one in found)
+    assert min(one.accuracy_among_shared for one in found) > 0.8
+    with pytest.raises(TrainingError, match="cells of test only"):
+        leave_one_source_out(cells, start, config, tmp_path / "one")
+    with pytest.raises(TrainingError, match="share classes"):  # each source has one class of its own
+        leave_one_source_out(two, start, config, tmp_path / "apart")
+
+
+def test_the_commands_pretrain_then_class_then_compare(tmp_path: Path) -> None:
+    cells = colours(80)
+    for source in ("one", "two"):
+        for i, (image, code) in enumerate(zip(cells.images, cells.codes, strict=True)):
+            write(tmp_path / source / code / f"{i}.png", image[..., ::-1])
+    folders = [f"{tmp_path / source}:0.135" for source in ("one", "two")]
+    config = tmp_path / "config.toml"
+    config.write_text("[schedule]\nepochs = 1\nbatch = 16\n[augmentation]\nhue = 0.0\n")
+    encoder = commands.pretrain_encoder(
+        tmp_path / "p", config, folders, 0, None, {"size": 32, "dim": 32, "depth": 1, "heads": 2}
+    )
+    weights = commands.train_classifier(tmp_path / "c", config, folders, 0, encoder)
+    assert load_file(str(weights))["head.weight"].shape == (22, 32 + 1280)
+    assert json.loads((tmp_path / "c" / "network.json").read_text())["size"] == 32
+    assert 0.3 <= float((tmp_path / "c" / "temperature.txt").read_text()) <= 5
+    assert len(commands.compare_sources(tmp_path / "s", config, folders, encoder, None)) == 2
+    assert json.loads((tmp_path / "s" / "sources.json").read_text())[0]["source"] == "one"
+    with pytest.raises(TrainingError, match="no such file"):
+        commands.train_classifier(tmp_path / "d", config, folders, 0, tmp_path / "absent.safetensors")
+    with pytest.raises(TrainingError, match="Vision Transformer"):
+        commands.pretrain_encoder(tmp_path / "e", config, folders, 0, None, {"vit": "resnet18"})
 
 
 def test_tiny_regions_and_tiles(tmp_path: Path, field: FieldSample) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from email.message import Message
 from email.parser import BytesParser
 from pathlib import Path
@@ -14,6 +15,9 @@ from pydicom import dcmread
 
 from dicom_io.frames import locate_frames
 from dicom_io.header import InstanceHeader
+from node.settings import WebSettings
+from node.web.app import create_web
+from node.web.sources import WebSources
 from tests.stored_cases import Site
 
 OCTETS = 'multipart/related; type="application/octet-stream"; transfer-syntax=*'
@@ -115,6 +119,19 @@ def test_bulk_addresses_follow_the_name_the_client_uses(client: TestClient, kept
     assert "@root@" not in document
 
 
+def test_addresses_are_those_the_site_names(
+    client: TestClient, sources: WebSources, kept: dict[str, InstanceHeader]
+) -> None:
+    slide = kept["highdicom-sm_image.dcm"]
+    settings = WebSettings(public_url="https://marrow.example.org/node")
+    with TestClient(create_web(replace(sources, settings=settings)), cookies=client.cookies) as other:
+        (document,) = other.get(address(slide, "metadata")).json()
+        (study,) = other.get("/dicomweb/studies", params={"StudyInstanceUID": slide.study_instance_uid}).json()
+    start = "https://marrow.example.org/node/dicomweb/studies/"
+    assert document["00480105"]["Value"][0]["00282000"]["BulkDataURI"].startswith(start)
+    assert study["00081190"]["Value"] == [f"{start}{slide.study_instance_uid}"]
+
+
 @pytest.mark.parametrize("name", [SLIDE, "highdicom-sm_image.dcm", "highdicom-seg_image_sm_dots.dcm"])
 def test_viewers_get_frames_as_stored(client: TestClient, kept: dict[str, InstanceHeader], name: str) -> None:
     header = kept[name]
@@ -143,6 +160,7 @@ def test_frames_in_another_syntax_are_refused_or_decoded(client: TestClient, kep
         address(header, "frames", "1"), headers={"Accept": "image/jpeg", "If-None-Match": alone.headers["etag"]}
     )
     assert known.status_code == 304
+    assert known.headers["cache-control"] == alone.headers["cache-control"]
     assert alone.headers["cache-control"].startswith("private")
 
 
@@ -179,8 +197,30 @@ def test_pictures_fit_the_viewport(client: TestClient, kept: dict[str, InstanceH
     assert Image.open(io.BytesIO(segment.content)).mode == "L"
     for place in (f"/dicomweb/studies/{header.study_instance_uid}/thumbnail", address(header, "thumbnail")):
         assert max(Image.open(io.BytesIO(client.get(place).content)).size) <= 256
-    assert client.get(address(header, "rendered"), params={"viewport": "0,1"}).status_code == 400
+    part = client.get(address(header, "rendered"), params={"viewport": "64,64,100,,200,50"}).content
+    assert Image.open(io.BytesIO(part)).size == (64, 16)
     assert client.get(address(kept["highdicom-sr_document.dcm"], "rendered")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"viewport": "0,1"}, 400),
+        ({"viewport": "64"}, 400),
+        ({"viewport": "64,64,-1,0"}, 400),
+        ({"viewport": "64,64,0,0,9,9,9"}, 400),
+        ({"viewport": "64,64,1e9,0"}, 400),
+        ({"viewport": "64,64,99999,0"}, 422),
+        ({"quality": "0"}, 400),
+        ({"iccprofile": "adobergb"}, 400),
+        ({"accept": "image/gif"}, 406),
+    ],
+)
+def test_pictures_that_cannot_be_made(
+    client: TestClient, kept: dict[str, InstanceHeader], asked: dict[str, str], status: int
+) -> None:
+    answer = client.get(address(kept[SLIDE], "rendered"), params=asked)
+    assert (answer.status_code, bool(answer.json()["error"])) == (status, True)
 
 
 @pytest.mark.parametrize("path", ["", "/metadata", "/thumbnail", "/series/1.2/metadata", "/series/1/instances/2"])

@@ -1,6 +1,7 @@
 """Who may ask for what: sessions, roles, the demo reviewer, DICOMweb, and requests from other sites."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -61,6 +62,34 @@ def test_everything_of_api_asks_who_it_is(visit: Visit, sources: WebSources) -> 
             continue
         for method in methods:
             assert client.request(method, path.replace("{", "").replace("}", "")).status_code == 401, (method, path)
+
+
+@pytest.mark.parametrize("trusted", [(), ("127.0.0.1",)])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"X-Forwarded-Host": "127.0.0.1", "Host": "evil.example"},
+        {"Forwarded": "for=127.0.0.1;host=localhost;proto=http", "Host": "evil.example"},
+    ],
+)
+def test_what_a_proxy_passes_on_is_not_this_machine(
+    sources: WebSources, headers: dict[str, str], trusted: tuple[str, ...]
+) -> None:
+    settings = WebSettings(demo_reviewer=True, trusted_proxies=trusted)
+    app = create_web(replace(sources, settings=settings))
+    with TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 50000)) as client:
+        assert client.get("/dicomweb/studies").status_code == 200
+        for path in ("/dicomweb/studies", "/api/worklist"):
+            assert client.get(path, headers=headers).status_code == 401
+
+
+def test_a_client_behind_the_proxy_is_known_by_its_own_address(sources: WebSources) -> None:
+    settings = WebSettings(trusted_proxies=("10.9.9.9",), dicomweb_addresses=(f"{ELSEWHERE}/32",))
+    app = create_web(replace(sources, settings=settings))
+    for proxy, status in (("10.9.9.9", 200), ("10.8.8.8", 401)):
+        with TestClient(app, client=(proxy, 50000)) as client:
+            assert client.get("/dicomweb/studies", headers={"X-Forwarded-For": ELSEWHERE}).status_code == status
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/metrics", "/nowhere", "/static/x.js"])
