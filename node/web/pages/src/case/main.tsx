@@ -8,6 +8,7 @@ import { personName } from "../shared/format";
 import { Frame } from "../shared/Frame";
 import { Refusal } from "../shared/Refusal";
 import { useCaseEvents } from "../shared/live";
+import { usePerson } from "../shared/Session";
 import { isActive, PriorityTag, Progress, StateBadge } from "../shared/State";
 import { ReviewSession } from "../review/session";
 import { Desk } from "./Desk";
@@ -118,6 +119,7 @@ function Body({ shown: { detail, noResult }, classes, opening, onActed }: BodyPr
   useEffect(() => {
     document.title = `${row.accession_number || row.case_id} · Marrow Node`;
   }, [row.accession_number, row.case_id]);
+  const person = usePerson();
   const review = opening.session?.review;
   const [bundle, warnings] = [review?.bundle ?? noResult?.bundle, review?.warnings ?? noResult?.warnings];
   const told = review?.alerts.map((alert) => alert.text) ?? []; // beside the count
@@ -132,7 +134,7 @@ function Body({ shown: { detail, noResult }, classes, opening, onActed }: BodyPr
       </div>
       <div class="thirds">
         {bundle && <Warnings warnings={remarks} unrecognised={bundle.unrecognised} />}
-        <Downloads caseId={row.case_id} files={detail.files} />
+        <Downloads caseId={row.case_id} files={detail.files} judged={person !== undefined && person.role !== "viewer" && (review?.reviewed ?? 0) > 0} />
         <Deliveries deliveries={detail.deliveries} />
         <Provenance detail={detail} bundle={bundle} />
         <History events={detail.events} />

@@ -212,4 +212,6 @@ export function fileUrl(caseId: string, name: string, download = false): string 
   return download ? `${path}?download=true` : path;
 }
 
+export const trainingDataUrl = (caseId: string): string => `/api/cases/${encodeURIComponent(caseId)}/training-data`;
+
 export const caseUrl = (caseId: string): string => `/cases/${encodeURIComponent(caseId)}`;
