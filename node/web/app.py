@@ -32,7 +32,12 @@ from node.web.session import session
 from node.web.sources import Sources, WebSources
 from node.web.storing import storing
 
-_PAGES = {"/": "index.html", "/signin": "signin.html", "/cases/{case_id}": "case.html"}
+_PAGES = {
+    "/": "index.html",
+    "/signin": "signin.html",
+    "/cases/{case_id}": "case.html",
+    "/agreement": "agreement.html",
+}
 _NEVER_GZIPPED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "multipart/*", "application/dicom", "application/octet-stream")
 
 

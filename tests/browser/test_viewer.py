@@ -25,6 +25,17 @@ def picture_of(page: Page) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB"))
 
 
+def settled(page: Page) -> np.ndarray:
+    """What is on the screen once nothing more comes: every tile is there."""
+    page.wait_for_load_state("networkidle")
+    before = picture_of(page)
+    while True:
+        page.wait_for_timeout(1000)
+        if np.array_equal(after := picture_of(page), before):
+            return after
+        before = after
+
+
 def fragment(page: Page) -> str:
     return page.evaluate("location.hash")
 
@@ -83,7 +94,7 @@ def test_the_segmentation_is_painted_in_the_colours_of_its_classes(
     page.goto(f"/cases/{case_id}#slide&x=5120&y=2850&r=2")
     until(lambda: picture_of(page).std() > 12)
     page.get_by_role("checkbox", name="Cells", exact=True).uncheck()
-    before = picture_of(page).astype(int)
+    before = settled(page).astype(int)
     page.get_by_role("checkbox", name="Segmentation").check()
 
     def changed() -> float:

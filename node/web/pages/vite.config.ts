@@ -19,7 +19,7 @@ function viewerWorker(): Plugin {
   };
 }
 
-// Three pages, served by the node: /, /signin and /cases/ID. Nothing is inlined, so that the content security policy stays strict.
+// Four pages, served by the node: /, /signin, /cases/ID and /agreement. Nothing is inlined, so that the content security policy stays strict.
 export default defineConfig({
   base: "/static/",
   plugins: [viewerWorker()],
@@ -30,6 +30,6 @@ export default defineConfig({
     assetsInlineLimit: 0,
     chunkSizeWarningLimit: 4000, // the viewer, which only the case page loads
     modulePreload: { polyfill: false },
-    rolldownOptions: { input: ["index.html", "signin.html", "case.html"] },
+    rolldownOptions: { input: ["index.html", "signin.html", "case.html", "agreement.html"] },
   },
 });

@@ -1,6 +1,6 @@
 /** The smaller cards of the case page. */
 
-import { fileUrl, type Bundle, type CaseDetail, type CaseEvent, type Delivery, type FileLink } from "../shared/api";
+import { fileUrl, trainingDataUrl, type Bundle, type CaseDetail, type CaseEvent, type Delivery, type FileLink } from "../shared/api";
 import { bytes, count, dateTime, exactTime } from "../shared/format";
 import { StateBadge } from "../shared/State";
 
@@ -98,11 +98,18 @@ const KINDS: Record<string, string> = {
   SEGROI: "Regions", RESULT: "Result as JSON", OVERVIEW: "Overview picture", GEOJSON: "Cells for QuPath", PDF: "Report", PDFDCM: "Report as DICOM",
 };
 
-export function Downloads({ caseId, files }: { caseId: string; files: FileLink[] }) {
+interface DownloadsProps {
+  caseId: string;
+  files: FileLink[];
+  /** Whether the cells that experts judged can be had, to train with. */
+  judged: boolean;
+}
+
+export function Downloads({ caseId, files, judged }: DownloadsProps) {
   return (
     <section class="card" aria-labelledby="downloads-title">
       <h2 id="downloads-title">Objects</h2>
-      {files.length ? (
+      {files.length || judged ? (
         <table class="plain">
           <thead><tr><th scope="col">Object</th><th scope="col">File</th><th scope="col">Size</th></tr></thead>
           <tbody>
@@ -113,6 +120,13 @@ export function Downloads({ caseId, files }: { caseId: string; files: FileLink[]
                 <td class="number">{bytes(file.size)}</td>
               </tr>
             ))}
+            {judged && (
+              <tr>
+                <th scope="row">Cells that experts judged, to train with</th>
+                <td><a href={trainingDataUrl(caseId)} download>{caseId}-cells.zip</a></td>
+                <td />
+              </tr>
+            )}
           </tbody>
         </table>
       ) : (

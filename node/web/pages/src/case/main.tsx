@@ -8,6 +8,7 @@ import { personName } from "../shared/format";
 import { Frame } from "../shared/Frame";
 import { Refusal } from "../shared/Refusal";
 import { useCaseEvents } from "../shared/live";
+import { usePerson } from "../shared/Session";
 import { isActive, PriorityTag, Progress, StateBadge } from "../shared/State";
 import { ReviewSession } from "../review/session";
 import { Desk } from "./Desk";
@@ -118,21 +119,22 @@ function Body({ shown: { detail, noResult }, classes, opening, onActed }: BodyPr
   useEffect(() => {
     document.title = `${row.accession_number || row.case_id} · Marrow Node`;
   }, [row.accession_number, row.case_id]);
+  const person = usePerson();
   const review = opening.session?.review;
   const [bundle, warnings] = [review?.bundle ?? noResult?.bundle, review?.warnings ?? noResult?.warnings];
-  const told = [...(review?.alerts.map((alert) => alert.text) ?? []), ...(warnings ?? [])]; // elsewhere on the page
-  const alerts = row.alerts.filter((text) => !told.includes(text));
+  const told = review?.alerts.map((alert) => alert.text) ?? []; // beside the count
+  const remarks = [...new Set([...(warnings ?? []), ...row.alerts])].filter((text) => !told.includes(text));
   const noCount = opening.error ? <Refusal error={opening.error} /> : <NoCount detail={detail} reason={noResult?.reason} opening={opening.counted} />;
   return (
     <div class="case">
       <div class="case-view">
-        <Head detail={detail} alerts={alerts} onActed={onActed} />
+        <Head detail={detail} onActed={onActed} />
         <Notices detail={detail} bundle={bundle} />
         {detail.slides.length > 0 ? <Desk detail={detail} classes={classes} counted={opening.counted} session={opening.session} instead={noCount} /> : noCount}
       </div>
       <div class="thirds">
-        {warnings && <Warnings warnings={warnings} unrecognised={bundle?.unrecognised ?? []} />}
-        <Downloads caseId={row.case_id} files={detail.files} />
+        {bundle && <Warnings warnings={remarks} unrecognised={bundle.unrecognised} />}
+        <Downloads caseId={row.case_id} files={detail.files} judged={person !== undefined && person.role !== "viewer" && (review?.reviewed ?? 0) > 0} />
         <Deliveries deliveries={detail.deliveries} />
         <Provenance detail={detail} bundle={bundle} />
         <History events={detail.events} />
@@ -141,7 +143,7 @@ function Body({ shown: { detail, noResult }, classes, opening, onActed }: BodyPr
   );
 }
 
-function Head({ detail, alerts, onActed }: { detail: CaseDetail; alerts: string[]; onActed: () => void }) {
+function Head({ detail, onActed }: { detail: CaseDetail; onActed: () => void }) {
   const { row, order, slides } = detail;
   const patient = order?.patient ?? slides[0]?.patient;
   const facts: [string, string | null | undefined][] = [
@@ -164,7 +166,6 @@ function Head({ detail, alerts, onActed }: { detail: CaseDetail; alerts: string[
         <PriorityTag priority={row.priority} />
         {detail.status && <span class={detail.status === "F" || detail.status === "C" ? "tag tag-good" : "tag tag-care"}>{STATUS[detail.status]}</span>}
         {row.synthetic && <span class="tag tag-bad">Synthetic</span>}
-        {alerts.map((alert) => <span key={alert} class="tag tag-care">{alert}</span>)}
       </div>
       <dl class="facts">
         {facts.filter(([, value]) => value).map(([term, value]) => <div key={term}><dt>{term}</dt><dd class="number">{value}</dd></div>)}

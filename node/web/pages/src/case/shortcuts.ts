@@ -14,13 +14,13 @@ export interface Actions {
   elsewhere: () => void;
 }
 
-/** Nothing is done while `off`, in fields that take text, and where Enter presses what has the focus. */
-export function useReviewKeys(layout: KeyLayout, actions: Actions, off: boolean): void {
-  const latest = useRef({ layout, actions, off });
-  latest.current = { layout, actions, off };
+/** Nothing is done while a dialog is open, in fields that take text, and where Enter presses what has the focus. */
+export function useReviewKeys(layout: KeyLayout, actions: Actions): void {
+  const latest = useRef({ layout, actions });
+  latest.current = { layout, actions };
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
-      if (latest.current.off || event.defaultPrevented || takesText(event.target)) return;
+      if (event.defaultPrevented || takesText(event.target) || document.querySelector("dialog[open]")) return;
       const action = actionOf(event, latest.current.layout, latest.current.actions);
       if (!action) return;
       event.preventDefault();

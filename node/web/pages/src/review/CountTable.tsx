@@ -30,7 +30,7 @@ export function CountTable(props: Props) {
   const rows = new Map(classes.map((one) => [one.name, rowOf(one, model, expert)]));
   const top = scaleTop(expert.components, model.components);
   return (
-    <table class="counts">
+    <table class={Math.max(model.total, expert.total) < 10_000 ? "counts" : "counts counts-large"}>
       <caption class="unseen">Sixteen classes with the model's count, the expert's count, percentage and 95 % confidence limits; then the classes that are not part of the count</caption>
       <colgroup>{COLUMNS.map((name) => <col key={name} class={`col-${name}`} />)}</colgroup>
       <thead>

@@ -1,4 +1,4 @@
-/** What every page has around it: the bar with the live mark and who is signed in. */
+/** What every page has around it: the bar with the ways to other pages, the live mark and who is signed in. */
 
 import type { ComponentChildren } from "preact";
 import { Session } from "./Session";
@@ -17,17 +17,30 @@ export function Brand() {
   );
 }
 
-export function Frame({ live, children }: { live: boolean; children: ComponentChildren }) {
+interface Props {
+  /** Whether changes come as they happen; absent on a page that does not listen. */
+  live?: boolean;
+  children: ComponentChildren;
+}
+
+const PAGES: [address: string, title: string][] = [["/", "Worklist"], ["/agreement", "Agreement"]];
+
+export function Frame({ live, children }: Props) {
   return (
     <>
       <a class="skip" href="#main">Skip to the content</a>
       <header class="bar">
         <Brand />
         <span class="bar-note">Bone marrow differential count</span>
-        <span class={live ? "live live-on" : "live"} role="status">
-          <span class="live-dot" aria-hidden="true" />
-          {live ? "Live" : "Connecting…"}
-        </span>
+        <nav class="bar-pages" aria-label="Pages">
+          {PAGES.map(([address, title]) => <a key={address} href={address} aria-current={location.pathname === address ? "page" : undefined}>{title}</a>)}
+        </nav>
+        {live !== undefined && (
+          <span class={live ? "live live-on" : "live"} role="status">
+            <span class="live-dot" aria-hidden="true" />
+            {live ? "Live" : "Connecting…"}
+          </span>
+        )}
         <Session />
       </header>
       <main id="main" tabIndex={-1}>{children}</main>

@@ -194,7 +194,9 @@ export function sendJson<T>(method: "POST" | "PUT" | "DELETE", path: string, bod
 }
 
 async function ask<T>(path: string, options: RequestInit): Promise<T> {
-  const answer = await fetch(path, { ...options, headers: { Accept: "application/json", ...options.headers } });
+  const answer = await fetch(path, { ...options, headers: { Accept: "application/json", ...options.headers } }).catch((reason: Error) => {
+    throw options.signal?.aborted ? reason : new Error("The node did not answer");
+  });
   if (answer.ok) return (answer.status === 204 ? undefined : await answer.json()) as T;
   if (answer.status === 401 && location.pathname !== "/signin") location.replace(signInUrl());
   const body = (await answer.json().catch(() => ({}))) as Record<string, unknown>;
@@ -209,5 +211,7 @@ export function fileUrl(caseId: string, name: string, download = false): string 
   const path = `/api/cases/${encodeURIComponent(caseId)}/files/${encodeURIComponent(name)}`;
   return download ? `${path}?download=true` : path;
 }
+
+export const trainingDataUrl = (caseId: string): string => `/api/cases/${encodeURIComponent(caseId)}/training-data`;
 
 export const caseUrl = (caseId: string): string => `/cases/${encodeURIComponent(caseId)}`;
