@@ -68,7 +68,6 @@ def train_toi(
     if train.countable.all() or not train.countable.any():
         raise TrainingError("the tiles are all of one kind; give countable and other ones")
     schedule = config.schedule
-    model = model.to(memory_format=torch.channels_last)
     steps = max(1, len(train.images) // schedule.batch)
     share = train.countable.mean()
     weights = torch.from_numpy(np.where(train.countable, 0.6 / share, 0.4 / (1 - share)))
@@ -83,7 +82,7 @@ def train_toi(
             images = mirror(images, labels, config.mirror, generator)
             images, labels = spoil(images, labels, config, generator)
             images = recolour(images, config.stain, generator)
-            yield images.contiguous(memory_format=torch.channels_last), labels
+            yield images, labels
 
     def loss_of(batch: Batch) -> Tensor:
         images, labels = batch
