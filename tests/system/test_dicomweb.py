@@ -40,7 +40,7 @@ def events(site: Site, accession: str) -> list[tuple[CaseState, str]]:
 
 
 def test_a_stored_slide_is_counted_like_a_sent_one(site: Site, scan: Callable[[str], Scan]) -> None:
-    sent, stored = scan("W-1"), scan("W-2")
+    sent, stored = scan("Q-1"), scan("Q-2")
     site.order(sent)
     site.order(stored)
     site.send(sent)
@@ -56,7 +56,7 @@ def test_orthanc_stores_a_slide_and_fetches_the_results(
     site: Site, archive: Orthanc, scan: Callable[[str], Scan]
 ) -> None:
     """Orthanc is the source of the slide, by STOW-RS, and fetches what the node made of it, by QIDO-RS and WADO-RS."""
-    slide = scan("W-3")
+    slide = scan("Q-3")
     site.order(slide)
     for path in slide.paths:
         httpx.post(f"{archive.url}/instances", content=path.read_bytes()).raise_for_status()
