@@ -26,7 +26,7 @@ from dicom_io.errors import InstanceRejected, PeerError
 from dicom_io.sender import Peer
 from dicom_io.spool import discard_unfinished, receive_into_spool, spool_of
 from dicom_io.store import FileStore, InstanceHeader
-from dicom_io.transport import MAXIMUM_PDU, use_bounded_sockets
+from dicom_io.transport import MAXIMUM_PDU, stop_waiting, use_bounds
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class DicomListener:
         """
         if discarded := self._store.discard_unfinished():
             log.info("%d unfinished receptions of an earlier run discarded", discarded)
-        use_bounded_sockets()
+        use_bounds()
         receive_into_spool(self._ae, self._store)
         address = (self.config.host, self.config.port)
         handlers = [
@@ -161,6 +161,7 @@ class DicomListener:
 
     def _handle_closed(self, event: Event) -> None:
         discard_unfinished(event.assoc)
+        stop_waiting(event.assoc)
 
 
 def _where(exc: Exception) -> str:

@@ -22,7 +22,7 @@ from pynetdicom.sop_class import Verification
 
 from dicom_io.errors import PeerError
 from dicom_io.scan import FileStart, read_start
-from dicom_io.transport import MAXIMUM_PDU, use_bounded_sockets
+from dicom_io.transport import MAXIMUM_PDU, use_bounds
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def _request(
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation],
 ) -> Association:
     _config.STORE_SEND_CHUNKED_DATASET = True
-    use_bounded_sockets()
+    use_bounds()
     _check(peer)
     ae = AE(peer.calling_ae)
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s

@@ -1,13 +1,22 @@
-"""The upper layer's socket (PS3.8 Annex B), made safe and fast.
+"""What pynetdicom receives with (PS3.8 Annex B), made safe and fast.
 
-pynetdicom reads 4096 bytes a call, believes any PDU length a peer claims, and leaves a socket open whose peer went
-away first. `use_bounded_sockets` puts a socket in place that does none of these.
+It reads 4096 bytes a call, believes any PDU length a peer claims, leaves a socket open whose peer went away first, and
+holds in memory whatever a peer sends as a command. `use_bounds` puts in place what does none of these.
 """
 
-from pynetdicom import ae, transport
+import io
+import logging
+import threading
+
+from pynetdicom import ae, dimse_messages, dul, transport
+from pynetdicom.association import Association
+from pynetdicom.fsm import StateMachine
 from pynetdicom.transport import AssociationSocket
 
+log = logging.getLogger(__name__)
+
 MAXIMUM_PDU = 1 << 20  # bytes of a P-DATA-TF we announce to take (PS3.8 D.1)
+LARGEST_MESSAGE = 16 << 20  # bytes of a command, or of a data set other than an instance, such as of N-ACTION
 _LARGEST_BELIEVED = 2 * MAXIMUM_PDU  # some peers count headers differently
 
 
@@ -43,6 +52,41 @@ class BoundedSocket(AssociationSocket):  # type: ignore[misc]
             connection.close()
 
 
-def use_bounded_sockets() -> None:
-    """Every association of this process made from now on reads and closes its socket this way."""
+class BoundedMessage(io.BytesIO):
+    """A message on its way in; one that grows too large ends its association (A-ABORT) and is forgotten."""
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        if self.tell() + len(data) > LARGEST_MESSAGE:
+            events = getattr(threading.current_thread(), "event_queue", None)  # of the association's network thread
+            if events is not None:
+                events.put("Evt19")  # an invalid PDU (PS3.8 table 9-5)
+            self.truncate(0)
+            return len(data)
+        return super().write(data)
+
+
+class EndingStateMachine(StateMachine):  # type: ignore[misc]
+    """Ends the association where pynetdicom lets its network thread die, of what no peer should send."""
+
+    def do_action(self, event: str) -> None:
+        try:
+            super().do_action(event)
+        except Exception as exc:
+            log.warning("association ended in state %s: %s", self.current_state, type(exc).__name__)
+            self.dul.kill_dul()
+            if self.dul.socket is not None:
+                self.dul.socket.close()
+            stop_waiting(self.dul.assoc)
+
+
+def stop_waiting(assoc: Association) -> None:
+    """Let an association end whose peer has gone before it asked for one; it would wait 30 s for that."""
+    if assoc.requestor.primitive is None:
+        assoc.dul.to_user_queue.put(None)
+
+
+def use_bounds() -> None:
+    """Every association of this process made from now on receives, closes and ends this way."""
+    dul.StateMachine = EndingStateMachine
     ae.AssociationSocket = transport.AssociationSocket = BoundedSocket
+    dimse_messages.BytesIO = BoundedMessage

@@ -53,6 +53,8 @@ class Amounts:
     count_slides: int = 3
     shifted_cells: int = 150
     explained_cells: int = 110
+    quality_slides: int = 2
+    quality_fields: int | None = 60
 
 
 FAST = Amounts(
@@ -67,6 +69,8 @@ FAST = Amounts(
     count_slides=1,
     shifted_cells=40,
     explained_cells=22,
+    quality_slides=1,
+    quality_fields=4,
 )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.bundle import Bundle
 from pipeline.errors import TrainingError
-from pipeline.evaluation import classes, counts, fields, robustness, sources, subset
+from pipeline.evaluation import classes, counts, fields, quality, robustness, sources, subset
 from pipeline.evaluation.data import CENTRES, Amounts, Figures, Say
 from pipeline.phantom.spec import Centre
 from pipeline.training.loop import Progress, quiet
@@ -87,6 +87,7 @@ def parts(bundle: Bundle, amounts: Amounts, real: Path | None, out: Path) -> dic
     for centre in CENTRES:
         found |= _of_centre(bundle, amounts, centre)
         found[f"classes_{centre}"] = partial(classes.synthetic, bundle, amounts.each, centre, out)
+    found["quality"] = partial(quality.quality, amounts.quality_slides, real and real / "segpc", amounts.quality_fields)
     found["saliency"] = partial(classes.saliency, bundle, amounts.explained_cells, real and real / "segpc", out)
     found["robustness"] = partial(robustness.robustness, bundle, real, amounts, out)
     found["subset_synthetic"] = partial(subset.synthetic_subset, bundle)

@@ -89,9 +89,7 @@ def train_toi(
         images, labels = batch
         if not isinstance(model, TCNet):
             return functional.binary_cross_entropy_with_logits(model(images), labels)
-        with torch.autocast(images.device.type, torch.bfloat16):
-            outputs = model.branches(images)
-        joint, by_texture, by_contour, outlines = (output.float() for output in outputs)
+        joint, by_texture, by_contour, outlines = model.branches(images)
         decisions = [functional.binary_cross_entropy_with_logits(v, labels) for v in (joint, by_texture, by_contour)]
         drawn = functional.binary_cross_entropy_with_logits(outlines, contour_target(images))
         return decisions[0] + 0.3 * decisions[1] + 0.3 * decisions[2] + config.contour_weight * drawn

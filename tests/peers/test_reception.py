@@ -243,30 +243,6 @@ def test_requests_for_commitment(tmp_path, wait_for, calling, action, instance, 
     assert len(reports) == (status == 0)
 
 
-def test_peers_that_say_nothing_keep_nobody_out(tmp_path, wait_for):
-    with receiving(tmp_path / "store", maximum_associations=2) as receiver:
-        silent = [socket.create_connection(("127.0.0.1", receiver.listener.port), timeout=10) for _ in range(9)]
-        try:
-            wait_for(lambda: sum("AcceptorThread" in thread.name for thread in threading.enumerate()) >= 9)
-            echo(receiver.peer)
-            silent += [socket.create_connection(("127.0.0.1", receiver.listener.port), timeout=10) for _ in range(20)]
-            assert silent[-1].recv(1) == b"", "too many from one address are closed at once"
-            for connection in silent[:3]:
-                connection.close()
-            wait_for(lambda: can_echo(receiver.peer))
-        finally:
-            for connection in silent:
-                connection.close()
-
-
-def can_echo(peer):
-    try:
-        echo(peer)
-    except PeerError:
-        return False
-    return True
-
-
 def test_no_more_associations_than_allowed(tmp_path):
     with receiving(tmp_path / "store", maximum_associations=2) as receiver:
         ae = AE("MANY")

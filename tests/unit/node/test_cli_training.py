@@ -131,7 +131,7 @@ def test_train_a_whole_bundle_and_count_with_it(run: Run, tmp_path: Path, cells:
 def test_suggest_ranks_doubtful_cells_first(run: Run, tmp_path: Path, cells: Path) -> None:
     images = sorted((cells / "mll").glob("*/*.png"))
     run("train", "suggest", *images, "--mpp", "0.14", "--most", 5, "--out", tmp_path / "a.csv")
-    rows = list(csv.DictReader((tmp_path / "a.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
     assert len(rows) == 5
     assert {Path(row["file"]) for row in rows} <= set(images)
     first_of_class = {row["class"]: float(row["worth"]) for row in reversed(rows)}

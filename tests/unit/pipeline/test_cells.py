@@ -62,3 +62,12 @@ def test_a_cell_on_a_seam_is_counted_once(bundle: Bundle) -> None:
     doubled = sum(np.hypot(a[0] - b[0], a[1] - b[1]) < 12 for i, a in enumerate(near) for b in near[:i])
     assert doubled == 0
     assert abs(len(parts) - len(whole)) <= max(1, 0.08 * len(whole))
+
+
+def test_everything_finds_the_cells_of_a_small_field(bundle: Bundle, field: FieldSample) -> None:
+    image = np.ascontiguousarray(field.image[:224, :224])
+    cells = bundle.cells.segment(image, MPP, "everything")
+    assert cells
+    for cell in cells:
+        assert cell.quality >= bundle.cells.config.everything_quality
+        assert 0 <= cell.polygon.min() <= cell.polygon.max() <= 224 + 4

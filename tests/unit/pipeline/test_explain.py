@@ -48,8 +48,9 @@ def test_the_classifier_looks_at_the_cell_and_follows_it(bundle: Bundle, field: 
         top, left = y - SIDE // 2 + 20, x - SIDE // 2 - 20  # the cell lies 3.5 µm from the middle, up and right
         if min(top, left) < 0 or max(top, left) + SIDE > own.shape[0]:
             continue
-        _, maps = bundle.classes.explained([field.image[top : top + SIDE, left : left + SIDE]])
-        weight = np.kron(maps[0], np.ones((SIDE // maps.shape[1],) * 2))
+        _, maps = bundle.classes.explained([bundle.classes.fit(field.image[top : top + SIDE, left : left + SIDE])])
+        nearest = np.arange(SIDE) * maps.shape[1] // SIDE
+        weight = maps[0][np.ix_(nearest, nearest)].astype(float)
         inside = own[top : top + SIDE, left : left + SIDE]
         shares.append((weight * inside).sum() / weight.sum())
         areas.append(inside.mean())
@@ -58,7 +59,7 @@ def test_the_classifier_looks_at_the_cell_and_follows_it(bundle: Bundle, field: 
 
 
 def test_explaining_changes_no_probability(bundle: Bundle, field: FieldSample) -> None:
-    crops = [field.image[i : i + SIDE, i : i + SIDE] for i in (0, 100, 200)]
+    crops = [bundle.classes.fit(field.image[i : i + SIDE, i : i + SIDE]) for i in (0, 100, 200)]
     rows, maps = bundle.classes.explained(crops)
     assert np.array_equal(rows, bundle.classes.probabilities(crops))
     assert maps.shape == (3, *[bundle.classes.model.encoder.side] * 2)

@@ -7,7 +7,10 @@ import pytest
 from pipeline import quality
 from pipeline.domain import Box
 from pipeline.image import ImageSlide
+from pipeline.phantom.faults import with_fault
 from pipeline.phantom.samples import FieldSample
+from pipeline.phantom.slide import PhantomSlide
+from pipeline.phantom.spec import PhantomSpec
 
 MPP = 180 / 1024
 
@@ -42,3 +45,18 @@ def test_another_stain_is_named(field: FieldSample) -> None:
 
 def test_a_blurred_slide_is_named(field: FieldSample) -> None:
     assert "focus" in problem(cv2.GaussianBlur(field.image, (0, 0), 5))
+
+
+def test_an_overstained_slide_is_named(field: FieldSample) -> None:
+    assert "overstained" in problem(with_fault(field.image, MPP, "overstained", 1))
+
+
+def test_haematoxylin_and_eosin_is_named() -> None:
+    slide = PhantomSlide(PhantomSpec(seed=900_021, size=(6000, 4000), mpp=0.2, fault="h&e"))
+    assert "Romanowsky" in quality.tiles_problem(slide, [Box(x0=2600, y0=1600, x1=3400, y1=2400)])
+
+
+@pytest.mark.parametrize("factor", [0.4, 2.5])
+def test_a_wrong_scale_shows_in_the_nuclei(field: FieldSample, factor: float) -> None:
+    measured = quality.measure(field.image, MPP * factor)
+    assert quality.problem([measured]).startswith("Nuclei measure")

@@ -64,6 +64,19 @@ def test_a_window_of_the_whole_embedding_is_the_whole(released: PromptDecoder) -
     torch.testing.assert_close(quality[:, 0], also, atol=1e-5, rtol=1e-4)
 
 
+def test_only_prompts_worth_it_are_drawn(released: PromptDecoder) -> None:
+    embedding = torch.randn(1, 256, 64, 64, generator=torch.Generator().manual_seed(3))
+    points = torch.tensor([[[200.0, 300.0]], [[700.0, 650.0]], [[90.0, 900.0]]])
+    with torch.inference_mode():
+        masks, quality = released(embedding, points, None, multimask=True)
+        least = float(quality.amax(1).median())
+        few, own = released(embedding, points, None, multimask=True, least_quality=least)
+    chosen = quality.amax(1) >= least
+    assert int(chosen.sum()) == 2
+    torch.testing.assert_close(own, quality[chosen])
+    torch.testing.assert_close(few, masks[chosen], atol=1e-4, rtol=1e-4)
+
+
 def test_a_broken_encoder_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "sam_encoder.onnx"
     path.write_bytes(b"no model")
