@@ -29,6 +29,7 @@ unit: install
 
 bench: install packages web
 	$(BIN)/python -m tests.bench $(ARGS)
+	$(BIN)/python -m tests.browser.bench $(ARGS)
 
 install: $(VENV)/.installed
 

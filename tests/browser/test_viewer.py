@@ -56,7 +56,12 @@ def test_the_slide_is_painted_as_the_file_holds_it(
     page.goto(f"/cases/{case_id}#slide&x=5120&y=2850&r=2")
     expect(page.get_by_role("button", name="Zoom in")).to_be_visible()
     until(lambda: picture_of(page).std() > 12)
+    settled(page)
     keep_picture(page, "viewer")
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Emulation.setEmulatedVisionDeficiency", {"type": "deuteranopia"})
+    keep_picture(page, "viewer-deuteranopia")
+    devtools.send("Emulation.setEmulatedVisionDeficiency", {"type": "none"})
     hide_overlays(page)
     with DicomSlide.open([shared / "slides" / "marrow-fields"]) as slide:
         height, width, _ = picture_of(page).shape

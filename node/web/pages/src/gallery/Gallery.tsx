@@ -9,6 +9,7 @@ import { NONE, type CellTable } from "../viewer/cells";
 import type { Arrangement } from "./arrangement";
 import { startDrag } from "./drag";
 import { Grid, HEAD, type Placed } from "./grid";
+import { afterKey } from "./keyboard";
 import { useMarquee } from "./marquee";
 import { extended, only, several, toggled, type Selection } from "./selection";
 import { SheetStore, type Picture } from "./sheets";
@@ -70,7 +71,7 @@ export function Gallery(props: Props) {
     else onSelect(event.ctrlKey || event.metaKey ? toggled(selection, index) : only(index));
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    const next = step(event, grid, arrangement, selection, Math.max(1, Math.floor(height / (side + GAP)) - 1));
+    const next = afterKey(event, grid, arrangement, selection, Math.max(1, Math.floor(height / (side + GAP)) - 1));
     if (next === undefined) return;
     event.preventDefault();
     onSelect(next);
@@ -210,35 +211,6 @@ function spoken(cells: CellTable, classes: CellClass[], index: number): string {
 function indexOf(target: EventTarget | null): number | undefined {
   const tile = target instanceof Element ? target.closest<HTMLElement>("[data-index]") : null;
   return tile ? Number(tile.dataset["index"]) : undefined;
-}
-
-/** The selection after a key, or undefined when the key is not the gallery's. */
-function step(event: KeyboardEvent, grid: Grid, arrangement: Arrangement, selection: Selection, page: number): Selection | undefined {
-  const { order, placeOf } = arrangement;
-  if (!order.length) return undefined;
-  if (event.key === "a" && (event.ctrlKey || event.metaKey)) return { ...several(order), cursor: selection.cursor, anchor: selection.anchor };
-  if (event.ctrlKey || event.metaKey || event.altKey) return undefined;
-  const { cursor } = selection;
-  const place = cursor === undefined ? -1 : placeOf[cursor]!;
-  if (event.key === " " && place >= 0) return toggled(selection, cursor!);
-  const vertical = (direction: -1 | 1, times: number): number | undefined => {
-    let at = place < 0 ? order[0] : cursor;
-    for (; times > 0 && at !== undefined; times--) at = grid.vertical(at, direction) ?? at;
-    return at;
-  };
-  const targets: Record<string, () => number | undefined> = {
-    ArrowRight: () => order[Math.min(place + 1, order.length - 1)],
-    ArrowLeft: () => order[Math.max(place - 1, 0)],
-    ArrowDown: () => vertical(1, place < 0 ? 0 : 1),
-    ArrowUp: () => vertical(-1, place < 0 ? 0 : 1),
-    PageDown: () => vertical(1, page),
-    PageUp: () => vertical(-1, page),
-    Home: () => order[0],
-    End: () => order.at(-1),
-  };
-  const target = targets[event.key]?.();
-  if (target === undefined) return undefined;
-  return event.shiftKey ? extended(arrangement, selection, target) : only(target);
 }
 
 /** What part of the gallery is in view. */

@@ -42,10 +42,12 @@ export function useMarquee(scroller: { current: HTMLElement | null }, onDraw: (r
     end.current = () => {
       removeEventListener("pointermove", move);
       removeEventListener("pointerup", end.current!);
+      removeEventListener("pointercancel", end.current!);
       setShown(undefined);
     };
     addEventListener("pointermove", move);
     addEventListener("pointerup", end.current);
+    addEventListener("pointercancel", end.current);
   };
   return { shown, begin };
 }
