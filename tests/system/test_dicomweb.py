@@ -48,8 +48,8 @@ def test_a_stored_slide_is_counted_like_a_sent_one(site: Site, scan: Callable[[s
         client = DICOMwebClient(f"http://127.0.0.1:{site.node.ports['web']}/dicomweb", session=session)
         told = client.store_instances([dcmread(path) for path in stored.paths])
     assert len(told.ReferencedSOPSequence) == len(stored.paths)
-    assert events(site, "H-2") == events(site, "H-1")
-    assert sorted(tags["Modality"] for tags in site.archived("H-2")) == OBJECTS
+    assert events(site, "Q-2") == events(site, "Q-1")
+    assert sorted(tags["Modality"] for tags in site.archived("Q-2")) == OBJECTS
 
 
 def test_orthanc_stores_a_slide_and_fetches_the_results(
@@ -61,11 +61,11 @@ def test_orthanc_stores_a_slide_and_fetches_the_results(
     for path in slide.paths:
         httpx.post(f"{archive.url}/instances", content=path.read_bytes()).raise_for_status()
     ask(archive, "stow", {"Resources": httpx.get(f"{archive.url}/instances").json(), "Synchronous": True})
-    assert events(site, "H-3")[-1][0] is CaseState.REPORTED
+    assert events(site, "Q-3")[-1][0] is CaseState.REPORTED
 
     for identifier in httpx.get(f"{archive.url}/studies").json():
         httpx.delete(f"{archive.url}/studies/{identifier}").raise_for_status()
-    found = ask(archive, "qido", {"Uri": "/studies", "Arguments": {"AccessionNumber": "H-3"}}).json()
+    found = ask(archive, "qido", {"Uri": "/studies", "Arguments": {"AccessionNumber": "Q-3"}}).json()
     (study,) = [row["0020000D"]["Value"] for row in found]
     assert study == dcmread(slide.paths[0]).StudyInstanceUID
     ask(archive, "retrieve", {"Resources": [{"Study": study}], "Synchronous": True})
