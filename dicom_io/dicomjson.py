@@ -13,9 +13,10 @@ from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
 
 from dicom_io.bulk import BINARY
-from dicom_io.errors import SlideError
-from dicom_io.scan import PIXEL_GROUP, UNREADABLE
+from dicom_io.errors import InstanceRejected, SlideError
+from dicom_io.scan import PIXEL_GROUP, UNREADABLE, is_of_the_disk, require_moderate
 
+_LARGEST_METADATA = 1 << 30
 INLINE_BYTES = 1024  # a longer binary value gets an address instead
 _UTF_8 = DataElement(tag_for_keyword("SpecificCharacterSet") or 0, "CS", "ISO_IR 192")
 
@@ -29,9 +30,12 @@ def read_metadata(path: Path) -> Dataset:
         The file cannot be read.
     """
     try:
+        require_moderate(path, PIXEL_GROUP, _LARGEST_METADATA)
         with path.open("rb") as file:
             return read_partial(file, lambda tag, vr, length: int(tag) >= PIXEL_GROUP)
-    except UNREADABLE as exc:
+    except (InstanceRejected, OSError, *UNREADABLE) as exc:
+        if is_of_the_disk(exc):
+            raise
         raise SlideError(f"{path.name} cannot be read: {exc}") from exc
 
 

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 
 from dicom_io.errors import InstanceRejected
-from dicom_io.scan import CANNOT_UNDERSTAND, UNREADABLE, dataset_digest, read_start
+from dicom_io.scan import CANNOT_UNDERSTAND, UNREADABLE, dataset_digest, is_of_the_disk, read_start, require_moderate
 from dicom_io.uids import is_uid
 from pipeline.domain import Patient
 
@@ -18,6 +18,7 @@ from pipeline.domain import Patient
 config.settings.reading_validation_mode = config.IGNORE
 
 _PER_FRAME_FUNCTIONAL_GROUPS = 0x52009230
+_LARGEST_HEADER = 1 << 30  # annotations of a million cells have a third of it
 _LARGEST_HEADER_VALUE = 16 << 20
 
 UNKNOWN_PATIENT = Patient(patient_id="")
@@ -84,11 +85,14 @@ def read_dataset(path: Path) -> Dataset:
         0xC000 when the file cannot be understood.
     """
     try:
+        require_moderate(path, _PER_FRAME_FUNCTIONAL_GROUPS, _LARGEST_HEADER)
         with path.open("rb") as file:
             return read_partial(
                 file, lambda tag, vr, length: int(tag) >= _PER_FRAME_FUNCTIONAL_GROUPS, defer_size=_LARGEST_HEADER_VALUE
             )
-    except UNREADABLE as exc:
+    except (OSError, *UNREADABLE) as exc:
+        if is_of_the_disk(exc):
+            raise
         raise InstanceRejected(CANNOT_UNDERSTAND, f"{path.name} is not a DICOM file that can be read") from exc
 
 

@@ -39,8 +39,14 @@ UNREADABLE = (  # what pydicom raises on bytes that are not what they should be
     ValueError,
     struct.error,
 )
+
 _SEQUENCE_END_BYTES = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
 _LONG_VR = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+
+
+def is_of_the_disk(error: Exception) -> bool:
+    """Whether an error is of the disk, not of the bytes on it: pydicom raises OSError for a file that ends too soon."""
+    return isinstance(error, OSError) and error.errno is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,32 @@ def check_complete(path: Path) -> None:
             return  # read whole by pydicom before this
         for _ in elements(file, start):
             pass
+
+
+def require_moderate(path: Path, before: int, largest: int) -> None:
+    """Check that what precedes the element `before` fits into memory, as who reads it will hold it there.
+
+    Raises
+    ------
+    InstanceRejected
+        0xC000 when it has more than `largest` bytes.
+    """
+    if path.stat().st_size <= largest:
+        return
+    start = read_start(path)
+    if start.transfer_syntax_uid in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
+        return  # comes with no sender: neither an association nor STOW-RS takes it
+    with path.open("rb") as file:
+        end = path.stat().st_size
+        for element in elements(file, start):
+            if element.tag >= before:
+                end = element.offset
+                break
+            if element.length != UNDEFINED and element.offset + element.length - start.offset > largest:
+                break  # `end` is no nearer
+    if end - start.offset > largest:
+        where = f"({before >> 16:04X},{before & 0xFFFF:04X})"
+        raise InstanceRejected(CANNOT_UNDERSTAND, f"the values before {where} are too large")
 
 
 def elements(file: BinaryIO, start: FileStart) -> Iterator[Element]:

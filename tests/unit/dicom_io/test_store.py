@@ -2,13 +2,15 @@
 
 import errno
 import os
+import resource
+import struct
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 
 from dicom_io.errors import InstanceRejected
 from dicom_io.scan import check_complete, dataset_digest
@@ -128,6 +130,49 @@ def test_what_is_not_dicom_is_refused(store, content):
     with pytest.raises(InstanceRejected, match=r"DICOM|Transfer") as caught:
         store.keep(path)
     assert caught.value.status == 0xC000
+
+
+@pytest.mark.parametrize("missing", range(1, 60, 7))
+def test_a_file_that_ends_inside_a_sequence_is_refused(store, level, missing):
+    ds = dcmread(level, stop_before_pixels=True)
+    ds.SharedFunctionalGroupsSequence.is_undefined_length = True
+    ds["SharedFunctionalGroupsSequence"].is_undefined_length = True
+    path = store.new_spool_path()
+    ds.save_as(path, enforce_file_format=True)
+    os.truncate(path, path.stat().st_size - missing)
+    with pytest.raises(InstanceRejected) as caught:
+        store.keep(path)
+    assert caught.value.status == 0xC000
+
+
+@pytest.mark.parametrize("delimited", [False, True])
+def test_a_header_that_does_not_fit_into_memory_is_refused(store, level, delimited):
+    """A sequence of two gigabytes, which who reads the header would hold; here it is a hole in the file."""
+    ds = dcmread(level, stop_before_pixels=True)
+    path = store.new_spool_path()
+    kept = FileDataset(
+        path, {element.tag: element for element in ds if element.tag < 0x00400560}, file_meta=ds.file_meta
+    )
+    kept.save_as(path, enforce_file_format=True)
+    length = 2 << 30
+    value = struct.pack("<HH2sHL", 0x0009, 0x1001, b"OB", 0, length)
+    with path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        if delimited:
+            file.write(struct.pack("<HH2sHL", 0x0040, 0x0560, b"SQ", 0, 0xFFFFFFFF))
+            file.write(struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF) + value)
+            file.seek(length, 1)
+            file.write(struct.pack("<HHLHHL", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0))
+        else:
+            file.write(struct.pack("<HH2sHL", 0x0040, 0x0560, b"SQ", 0, length + 20))
+            file.write(struct.pack("<HHL", 0xFFFE, 0xE000, length + 12) + value)
+            file.seek(length - 1, 1)
+            file.write(b"\0")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InstanceRejected, match=r"values before \(5200,9230\) are too large") as caught:
+        store.keep(path)
+    assert caught.value.status == 0xC000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB
 
 
 def test_too_little_space_is_out_of_resources(tmp_path):
