@@ -100,10 +100,15 @@ class FrameTables:
     """The tables of the instances asked for last; safe to use from several threads.
 
     A kept instance never changes, so a table stays true as long as its file is there.
+
+    Parameters
+    ----------
+    capacity : int
+        Frames of all tables together; each takes 16 bytes.
     """
 
-    def __init__(self, capacity: int = 256) -> None:
-        self._capacity = capacity
+    def __init__(self, capacity: int = 4_000_000) -> None:
+        self._free = capacity
         self._tables: OrderedDict[Path, StoredFrames] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -115,9 +120,11 @@ class FrameTables:
                 return self._tables[path]
         table = locate_frames(path)
         with self._lock:
-            self._tables[path] = table
-            while len(self._tables) > self._capacity:
-                self._tables.popitem(last=False)
+            if path not in self._tables:
+                self._tables[path] = table
+                self._free -= table.count
+            while self._free < 0 and len(self._tables) > 1:
+                self._free += self._tables.popitem(last=False)[1].count
         return table
 
 

@@ -19,7 +19,7 @@ _MEDIA_TYPES = (  # PS3.18 table 8.7.3-5
     ("image/dicom-rle", ("1.2.840.10008.1.2.5",)),
 )
 _MEDIA_TYPE = {uid: media for media, uids in _MEDIA_TYPES for uid in uids}
-_OLD_NAMES = {"image/x-dicom-rle": "image/dicom-rle", "image/x-jls": "image/jls"}
+_OTHER_NAMES = {"image/x-dicom-rle": "image/dicom-rle", "image/x-jls": "image/jls", "image/jhc": "image/jphc"}
 _PARAMETER = re.compile(r';\s*([\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;,\s]*)')
 _RANGE = re.compile(r'\s*([\w.+*-]+/[\w.+*-]+)((?:\s*;\s*[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^;,\s]*))*)\s*(?:,|$)')
 
@@ -36,7 +36,7 @@ class MediaRange:
     @property
     def wanted(self) -> str:
         """The media type of the object itself."""
-        return _OLD_NAMES.get(self.part or self.media_type, self.part or self.media_type)
+        return _OTHER_NAMES.get(self.part or self.media_type, self.part or self.media_type)
 
     @property
     def multipart(self) -> bool:

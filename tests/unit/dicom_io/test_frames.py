@@ -147,3 +147,13 @@ def test_a_frame_behind_four_gigabytes_is_found(tmp_path: Path) -> None:
     before = bytes_read()
     assert FrameTables().of(small).read(2) == b"last!!"
     assert bytes_read() - before < 64 << 10
+
+
+def test_tables_of_few_frames_are_kept_together(tmp_path: Path) -> None:
+    paths = [build(tmp_path / f"{n}.dcm", JPEGBaseline8Bit, NumberOfFrames=5, **basic(FRAMES)) for n in range(4)]
+    tables = FrameTables(capacity=12)
+    first = [tables.of(path) for path in paths]
+    assert tables.of(paths[3]) is first[3]
+    assert tables.of(paths[2]) is first[2]
+    assert tables.of(paths[0]) is not first[0]
+    assert FrameTables(capacity=1).of(paths[0]).read(5) == FRAMES[4]

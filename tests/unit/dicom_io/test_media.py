@@ -5,6 +5,7 @@ import pytest
 from dicom_io.media import choose_for_frames, choose_for_instance, choose_simple, parse_accept
 
 JPEG, JPEG_LS, NATIVE = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.1"
+HTJ2K = "1.2.840.10008.1.2.4.203"
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,8 @@ JPEG, JPEG_LS, NATIVE = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.80", "1.2
         (f'multipart/related; type="image/jpeg"; transfer-syntax={JPEG}', JPEG, "image/jpeg", 1, 0),
         ('multipart/related; type="image/jpeg"', JPEG, "image/jpeg", 1, 0),
         ("image/jpeg", JPEG, "image/jpeg", 0, 0),
+        ("multipart/related; type=image/jhc; transfer-syntax=*", HTJ2K, "image/jphc", 1, 0),
+        ('multipart/related; type="image/x-jls"', JPEG_LS, "image/jls", 1, 0),
         ("*/*", JPEG, "image/jpeg", 1, 0),
         ("", NATIVE, "application/octet-stream", 1, 0),
         ('multipart/related; type="application/octet-stream"', JPEG, "application/octet-stream", 1, 1),
