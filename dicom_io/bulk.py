@@ -6,13 +6,14 @@ A bulk value is addressed by its path in the data set, items counted from 1: ``0
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from pydicom.datadict import dictionary_VR
 
 from dicom_io.errors import InstanceRejected, SlideError
+from dicom_io.header import read_dataset, text
 from dicom_io.scan import (
     PIXEL_GROUP,
     UNDEFINED,
@@ -25,6 +26,8 @@ from dicom_io.scan import (
     whole,
 )
 
+DOCUMENT = "00420011"  # EncapsulatedDocument
+PDF = "application/pdf"
 BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _ADDRESS = re.compile(r"[0-9A-F]{8}(?:/[1-9][0-9]{0,8}/[0-9A-F]{8})*")
 _CHUNK = 1 << 20
@@ -73,6 +76,21 @@ def locate_bulk(path: Path, address: str) -> FileRange:
     if found is None:
         raise KeyError(address)
     return FileRange(path=path, offset=found.offset, length=found.length)
+
+
+def locate_document(path: Path) -> FileRange:
+    """Where the PDF lies that the instance at `path` encapsulates (PS3.3 C.24.2), without its padding.
+
+    Raises
+    ------
+    KeyError
+        It encapsulates none.
+    """
+    ds = read_dataset(path)
+    if text(ds, "MIMETypeOfEncapsulatedDocument").lower() != PDF:
+        raise KeyError(path.name)
+    value = locate_bulk(path, DOCUMENT)
+    return replace(value, length=min(value.length, int(ds.get("EncapsulatedDocumentLength") or value.length)))
 
 
 def _find(file: BinaryIO, start: FileStart, address: str) -> Element | None:

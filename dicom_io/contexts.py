@@ -9,6 +9,8 @@ from pynetdicom import sop_class
 
 WHOLE_SLIDE = str(sop_class.VLWholeSlideMicroscopyImageStorage)
 
+ENCAPSULATED_PDF = str(sop_class.EncapsulatedPDFStorage)
+
 STORED_SOP_CLASSES = tuple(
     str(each)
     for each in (

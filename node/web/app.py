@@ -8,6 +8,7 @@ from fastapi.responses import FileResponse
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
+from dicom_io.bulk import PDF
 from dicom_io.frames import FrameTables
 from node.cases import changed_since
 from node.catalogue import Catalogue
@@ -38,7 +39,7 @@ _PAGES = {
     "/cases/{case_id}": "case.html",
     "/agreement": "agreement.html",
 }
-_NEVER_GZIPPED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "multipart/*", "application/dicom", "application/octet-stream")
+_NEVER_GZIPPED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "multipart/*", "application/dicom", "application/octet-stream", PDF)
 
 
 def create_web(sources: WebSources) -> FastAPI:

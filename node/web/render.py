@@ -6,11 +6,14 @@ from fastapi import APIRouter, Request
 from PIL import Image
 from starlette.responses import Response
 
+from dicom_io.bulk import PDF, locate_document
+from dicom_io.contexts import ENCAPSULATED_PDF
 from dicom_io.header import parse_header
 from dicom_io.media import choose_simple
 from dicom_io.rendered import LARGEST_SIDE, Viewport, encode_picture, is_tiled, render_frame, render_slide
 from node.catalogue import Held
 from node.web.dicomweb import PREFIX, DicomWeb, Services, accepted, require_held
+from node.web.multipart import Part, single_answer
 from node.web.problems import RequestError
 from node.web.retrieve import frame_numbers, frame_table, stored_frame
 
@@ -28,6 +31,8 @@ _INSTANCE = _SERIES + "/instances/{instance}"
 def rendered(request: Request, services: Services, study: str, series: str, instance: str) -> Response:
     """An instance, whole or the part that `viewport` names, in at most 4096 pixels a side."""
     (held,) = require_held(services, study, series, instance)
+    if held.sop_class_uid == ENCAPSULATED_PDF:
+        return _document(request, held)
     return _answer(request, _instance(services, held, _viewport(request)))
 
 
@@ -63,6 +68,18 @@ def study_thumbnail(request: Request, services: Services, study: str) -> Respons
     """A small picture of a study: of its slide."""
     held = require_held(services, study)
     return _answer(request, _instance(services, _main(held), _viewport(request, _THUMBNAIL)))
+
+
+def _document(request: Request, held: Held) -> Response:
+    """The PDF itself."""
+    if choose_simple(accepted(request), (PDF,)) is None:
+        raise RequestError(406, "the document is a PDF", field="Accept", remedy=f"accept {PDF}")
+    try:
+        document = locate_document(held.path)
+    except KeyError as exc:
+        raise RequestError(404, "the instance has no PDF", field="address", remedy="retrieve the instance") from exc
+    part = Part(content_type=PDF, length=document.length, chunks=document.chunks)
+    return single_answer(part, {"Cache-Control": "private, max-age=3600", "Vary": "Accept"})
 
 
 def _main(instances: tuple[Held, ...]) -> Held:

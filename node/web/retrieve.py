@@ -8,7 +8,7 @@ from functools import partial
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from dicom_io.bulk import FileRange, locate_bulk
+from dicom_io.bulk import DOCUMENT, PDF, FileRange, locate_bulk, locate_document
 from dicom_io.errors import SlideError
 from dicom_io.frames import StoredFrames
 from dicom_io.media import DICOM, OCTETS, Representation, choose_for_frames, choose_for_instance, choose_simple
@@ -89,20 +89,21 @@ def bulkdata(request: Request, services: Services, study: str, series: str, inst
     """One binary value, little-endian, by its path in the data set."""
     (held,) = require_held(services, study, series, instance)
     ranges = accepted(request)
-    if choose_simple(ranges, (OCTETS,)) is None:
+    media_type = choose_simple(ranges, (OCTETS, PDF) if address == DOCUMENT else (OCTETS,))
+    if media_type is None:
         raise RequestError(406, "bulk values are octets", field="Accept", remedy=f"accept {OCTETS}")
-    kept = _unchanging(held.sop_instance_uid, address)
+    kept = _unchanging(held.sop_instance_uid, address, media_type)
     if _is_known(request, kept):
         return _not_modified(kept)
     try:
-        value = locate_bulk(held.path, address)
+        value = locate_document(held.path) if media_type == PDF else locate_bulk(held.path, address)
     except KeyError as exc:
         remedy = "take the address from the metadata"
         raise RequestError(404, "no such bulk value", field="address", remedy=remedy) from exc
     location = f"{address_of(held, root_of(request))}/bulkdata/{address}"
-    part = Part(content_type=OCTETS, length=value.length, chunks=value.chunks, location=location)
-    alone = all(not entry.multipart and entry.media_type == OCTETS for entry in ranges)
-    return single_answer(part, kept) if alone else multipart_answer([part], OCTETS, kept)
+    part = Part(content_type=media_type, length=value.length, chunks=value.chunks, location=location)
+    alone = all(not entry.multipart and entry.media_type == media_type for entry in ranges)
+    return single_answer(part, kept) if alone else multipart_answer([part], media_type, kept)
 
 
 def frame_numbers(text: str) -> list[int]:

@@ -15,9 +15,12 @@ from pydicom import dcmread
 
 from dicom_io.frames import locate_frames
 from dicom_io.header import InstanceHeader
+from dicom_io.results import write_results
 from node.settings import WebSettings
 from node.web.app import create_web
 from node.web.sources import WebSources
+from tests.builders import build_analysis, build_cells, build_codes, build_report
+from tests.slides import write_slide
 from tests.stored_cases import Site
 
 OCTETS = 'multipart/related; type="application/octet-stream"; transfer-syntax=*'
@@ -221,6 +224,22 @@ def test_pictures_that_cannot_be_made(
 ) -> None:
     answer = client.get(address(kept[SLIDE], "rendered"), params=asked)
     assert (answer.status_code, bool(answer.json()["error"])) == (status, True)
+
+
+def test_a_printed_report_comes_as_pdf(client: TestClient, site: Site, tmp_path: Path) -> None:
+    pdf = b"%PDF-1.7 " + bytes(2000)
+    report = build_report(analysis=build_analysis(cells=build_cells({"myeloblast": 1})))
+    made = write_results(report, write_slide(tmp_path), build_codes(), tmp_path, pdf=pdf)
+    header = site.receive(next(item.path for item in made if item.kind == "PDFDCM"))
+    wanted = {"Accept": "application/pdf"}
+    (document,) = client.get(address(header, "metadata")).json()
+    for place in (address(header, "rendered"), document["00420011"]["BulkDataURI"]):
+        answer = client.get(place, headers=wanted)
+        assert (answer.content, answer.headers["content-type"]) == (pdf, "application/pdf")
+        assert "content-encoding" not in answer.headers
+    assert client.get(document["00420011"]["BulkDataURI"], params={"accept": "application/pdf"}).content == pdf
+    assert bodies(client.get(document["00420011"]["BulkDataURI"], headers={"Accept": OCTETS})) == [pdf + b"\0"]
+    assert client.get(address(header, "rendered"), headers={"Accept": "image/png"}).status_code == 406
 
 
 @pytest.mark.parametrize("path", ["", "/metadata", "/thumbnail", "/series/1.2/metadata", "/series/1/instances/2"])
