@@ -17,7 +17,7 @@ from dicom_io.errors import InstanceRejected, SlideError
 from dicom_io.scan import PIXEL_GROUP, UNREADABLE, is_of_the_disk, require_moderate
 
 _LARGEST_METADATA = 1 << 30
-INLINE_BYTES = 1024  # a longer binary value gets an address instead
+BulkUri = Callable[[str, int], str | None]
 _UTF_8 = DataElement(tag_for_keyword("SpecificCharacterSet") or 0, "CS", "ISO_IR 192")
 
 
@@ -39,14 +39,15 @@ def read_metadata(path: Path) -> Dataset:
         raise SlideError(f"{path.name} cannot be read: {exc}") from exc
 
 
-def encode_metadata(ds: Dataset, bulk_uri: Callable[[str], str] | None) -> bytes:
+def encode_metadata(ds: Dataset, bulk_uri: BulkUri | None) -> bytes:
     """`ds` as one JSON object, UTF-8.
 
     Parameters
     ----------
     ds : Dataset
-    bulk_uri : Callable[[str], str] or None
-        Gives the absolute address of a bulk value from its path; None keeps every binary value inline.
+    bulk_uri : BulkUri or None
+        Gives the absolute address of a binary value from its path and its length in bytes, or None where the value
+        shall be inline, as all are without it.
     """
     return dump(to_json(ds, bulk_uri))
 
@@ -60,7 +61,7 @@ def dump(document: object) -> bytes:
     return text.encode()
 
 
-def to_json(ds: Dataset, bulk_uri: Callable[[str], str] | None, prefix: str = "") -> dict[str, Any]:
+def to_json(ds: Dataset, bulk_uri: BulkUri | None, prefix: str = "") -> dict[str, Any]:
     """`ds` as the DICOM JSON Model; group lengths are left out, texts are in Unicode whatever the file's set was."""
     document: dict[str, Any] = {}
     for element in ds:
@@ -76,10 +77,12 @@ def to_json(ds: Dataset, bulk_uri: Callable[[str], str] | None, prefix: str = ""
     return document
 
 
-def _element(element: DataElement, address: str, bulk_uri: Callable[[str], str] | None) -> dict[str, Any]:
+def _element(element: DataElement, address: str, bulk_uri: BulkUri | None) -> dict[str, Any]:
     vr = str(element.VR)
-    if vr in BINARY and bulk_uri is not None and element.value and len(element.value) > INLINE_BYTES:
-        return {"vr": vr, "BulkDataURI": bulk_uri(address)}
+    if vr in BINARY and bulk_uri is not None and element.value:
+        uri = bulk_uri(address, len(element.value))
+        if uri is not None:
+            return {"vr": vr, "BulkDataURI": uri}
     try:
         document = element.to_json_dict(None, 0)
     except (TypeError, ValueError):  # a text where a number should be, kept as the text it is

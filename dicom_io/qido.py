@@ -1,5 +1,6 @@
 """Searching and answering like QIDO-RS (PS3.18 section 10.6, PS3.4 C.2.2.2)."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -125,7 +126,7 @@ def parse_query(
         `limit` or `offset` is not a whole number, or a value that must be a date range is not one.
     """
     within = within or {}
-    keys: dict[str, tuple[str, ...]] = {}
+    given: dict[str, list[tuple[str, ...]]] = {}
     include: set[str] = set()
     ignored: list[str] = []
     options: dict[str, str] = {}
@@ -138,9 +139,11 @@ def parse_query(
         elif name in _PAGING:
             options[name] = value
         elif key := key_of(_ALIASES.get(name, name)):
-            keys[key] = _values(key, name, value)
+            given.setdefault(key, []).append(_values(key, name, value))
         else:
             ignored.append(name)
+    # A key that is given again adds to its values, which is how some clients write lists.
+    keys = {key: tuple(itertools.chain(*lists)) if all(lists) else () for key, lists in given.items()}
     keys |= {key_of(_UID_OF[above]): (uid,) for above, uid in within.items()}
     return Query(
         level=level,

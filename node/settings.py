@@ -113,6 +113,7 @@ class WebSettings(Section):
     public_url: Annotated[str, Field(pattern=_WEB_ADDRESS)] = ""
     trusted_proxies: tuple[Network, ...] = ()
     cors_origins: tuple[Annotated[str, Field(pattern=_ORIGIN)], ...] = ()
+    inline_bytes: Annotated[int, Field(ge=0)] = 1024
 
     @model_validator(mode="after")
     def _demo_stays_here(self) -> "WebSettings":

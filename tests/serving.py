@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from node.settings import WebSettings
 from node.web.app import create_web
@@ -11,13 +12,14 @@ from tests.system.processes import free_port
 
 
 @contextmanager
-def serving(site: Site) -> Iterator[str]:
+def serving(site: Site, **settings: Any) -> Iterator[str]:
     """The address at which the web side of `site` answers.
 
     It names itself by that address, as a site tells a node that has clients whose Host header lacks the port.
     """
     port = free_port()
-    sources = site.web_sources(settings=WebSettings(public_url=f"http://127.0.0.1:{port}"), poll_interval_s=0.05)
+    settings = {"public_url": f"http://127.0.0.1:{port}", **settings}
+    sources = site.web_sources(settings=WebSettings(**settings), poll_interval_s=0.05)
     server = WebServer(create_web(sources), "127.0.0.1", port)
     server.start()
     try:

@@ -56,6 +56,7 @@ def create_web(sources: WebSources) -> FastAPI:
         cache=sources.cache / "metadata",
         receiver=sources.receiver,
         public_url=sources.settings.public_url,
+        inline_bytes=sources.settings.inline_bytes,
     )
     app.state.cell_book = sources.cells
     install_problem_answers(app)

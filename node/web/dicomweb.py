@@ -39,14 +39,16 @@ class Receiver:
 class DicomWeb:
     """What the services work on.
 
-    `cache` is a folder for metadata that takes long to make; `public_url` replaces the address a request names.
+    `cache` is a folder for metadata that takes long to make; `public_url` replaces the address a request names;
+    metadata holds binary values of up to `inline_bytes`.
     """
 
     catalogue: Catalogue
     tables: FrameTables
     cache: Path
     receiver: Receiver
-    public_url: str = ""
+    public_url: str
+    inline_bytes: int
 
 
 def get_dicomweb(request: Request) -> DicomWeb:

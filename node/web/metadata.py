@@ -11,21 +11,28 @@ _ROOT = "@root@"  # stands for the service's address, which depends on the reque
 _MARK = f'"BulkDataURI":"{_ROOT}'.encode()  # inside a JSON text the quotes would be escaped
 
 
-def metadata_of(held: Held, root: str, cache: Path) -> bytes:
-    """The metadata of one instance, with bulk values at `root`; kept in `cache` from the first time on."""
-    kept = cache / f"{held.sop_instance_uid}.json"
+def metadata_of(held: Held, root: str, cache: Path, inline_bytes: int) -> bytes:
+    """The metadata of one instance, kept in `cache` from the first time on.
+
+    Binary values of more than `inline_bytes` are at an address below `root`.
+    """
+    kept = cache / f"{held.sop_instance_uid}.{inline_bytes}.json"
     try:
         document = kept.read_bytes()
     except FileNotFoundError:
         base = address_of(held, _ROOT)
-        document = encode_metadata(read_metadata(held.path), lambda value: f"{base}/bulkdata/{value}")
+
+        def place(value: str, length: int) -> str | None:
+            return f"{base}/bulkdata/{value}" if length > inline_bytes else None
+
+        document = encode_metadata(read_metadata(held.path), place)
         write_atomically(kept, document)
     return document.replace(_MARK, f'"BulkDataURI":"{root}'.encode())
 
 
-def metadata_list(instances: Iterable[Held], root: str, cache: Path) -> bytes:
+def metadata_list(instances: Iterable[Held], root: str, cache: Path, inline_bytes: int) -> bytes:
     """A JSON array of the metadata of each."""
-    return b"[" + b",".join(metadata_of(held, root, cache) for held in instances) + b"]"
+    return b"[" + b",".join(metadata_of(held, root, cache, inline_bytes) for held in instances) + b"]"
 
 
 def address_of(held: Held, root: str) -> str:

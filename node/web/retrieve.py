@@ -186,10 +186,11 @@ def _instances(request: Request, instances: Sequence[Held], *, one: bool = False
 def _metadata(request: Request, services: DicomWeb, instances: Sequence[Held]) -> Response:
     media_type = require_json(request)
     root = root_of(request)
-    kept = _growing(root, media_type, *(held.sop_instance_uid for held in instances))
+    kept = _growing(root, media_type, str(services.inline_bytes), *(held.sop_instance_uid for held in instances))
     if _is_known(request, kept):
         return _not_modified(kept)
-    return Response(metadata_list(instances, root, services.cache), headers=kept, media_type=media_type)
+    content = metadata_list(instances, root, services.cache, services.inline_bytes)
+    return Response(content, headers=kept, media_type=media_type)
 
 
 def _unchanging(*parts: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ class Archive:
     """Where a node's DICOMweb answers, and the files that it serves, as they are on the disk."""
 
     url: str
+    url_inline: str  # with every binary value in the metadata
     slide: tuple[Path, ...]  # largest level first
     results: dict[str, Path]  # by kind: SEG, SEGROI, ANN, SR, SR3D
 
@@ -36,5 +37,6 @@ def archive(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         slide_case(site, shared / "slides" / "marrow-fields")
         slide = sorted(site.store.root.glob("*/*/*.dcm"), key=lambda path: -path.stat().st_size)
         results = {path.stem.upper(): path for path in site.folder.rglob("*.dcm")}
-        with serving(site) as address:
-            yield Archive(url=f"{address}/dicomweb", slide=tuple(slide), results=results)
+        with serving(site) as address, serving(site, inline_bytes=1 << 30) as inline:
+            urls = {"url": f"{address}/dicomweb", "url_inline": f"{inline}/dicomweb"}
+            yield Archive(**urls, slide=tuple(slide), results=results)

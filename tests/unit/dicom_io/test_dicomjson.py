@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset
 from dicom_io.dicomjson import encode_metadata, read_metadata
 
 
-def at(address: str) -> str:
-    return f"http://node/bulk/{address}"
+def at(address: str, length: int) -> str | None:
+    return f"http://node/bulk/{address}" if length > 1024 else None
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,20 @@ def test_fuzzy_names_match_beginnings_of_words(name: str, expected: bool) -> Non
     assert matches(("PatientName", name), ("fuzzymatching", "true")) is expected
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (("9.9", "1.2.3"), True),
+        (("1.2.3", "9.9"), True),
+        (("9.8", "9.9"), False),
+        (("9.9", "*"), True),
+        (("9.9", ""), True),
+    ],
+)
+def test_a_key_given_again_adds_to_its_values(values: tuple[str, str], expected: bool) -> None:
+    assert matches(*(("StudyInstanceUID", value) for value in values)) is expected
+
+
 def test_all_keys_must_match() -> None:
     assert matches(("PatientID", "TEST*"), ("ModalitiesInStudy", "SM"))
     assert not matches(("PatientID", "TEST*"), ("ModalitiesInStudy", "CT"))
