@@ -1,7 +1,8 @@
 """DICOMweb (PS3.18) over everything the node keeps: what every service of it shares, and searching (QIDO-RS)."""
 
+import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -21,6 +22,7 @@ from node.web.problems import RequestError
 JSON = "application/dicom+json"
 _JSON_TYPES = (JSON, "application/json")
 PREFIX = "/dicomweb"
+_PICTURES_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class DicomWeb:
     receiver: Receiver
     public_url: str
     inline_bytes: int
+    rendering: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PICTURES_AT_ONCE))
 
 
 def get_dicomweb(request: Request) -> DicomWeb:

@@ -1,8 +1,9 @@
 """Pictures of instances and frames (PS3.18 section 8.3.5 and 10.4.1.1.3): rendered and thumbnail resources."""
 
 import re
+from collections.abc import AsyncIterator
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from PIL import Image
 from starlette.responses import Response
 
@@ -17,7 +18,14 @@ from node.web.multipart import Part, single_answer
 from node.web.problems import RequestError
 from node.web.retrieve import frame_numbers, frame_table, stored_frame
 
-render = APIRouter(prefix=PREFIX, tags=["dicomweb"])
+
+async def _in_turn(services: Services) -> AsyncIterator[None]:
+    """A few pictures at a time: each may read a whole level, and everything else shall be answered meanwhile."""
+    async with services.rendering:
+        yield
+
+
+render = APIRouter(prefix=PREFIX, tags=["dicomweb"], dependencies=[Depends(_in_turn)])
 _PICTURES = ("image/jpeg", "image/png")
 _PROFILES = ("no", "yes", "srgb")
 _VIEWPORT = re.compile(r"([1-9]\d{0,8}),([1-9]\d{0,8})" + r"(?:,(\d{1,9}(?:\.\d{1,9})?)?)?" * 4, re.ASCII)

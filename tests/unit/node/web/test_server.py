@@ -1,5 +1,6 @@
 """The server in its thread: clients that do not come to the point, and answers larger than memory."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -10,7 +11,9 @@ import pytest
 
 from node.views import CaseState
 from node.web import server
+from node.web.app import create_web
 from node.web.identity import COOKIE
+from node.web.sources import WebSources
 from tests.large import write_large_instance
 from tests.serving import serving
 from tests.stored_cases import Site, store_case
@@ -82,3 +85,28 @@ def test_a_study_of_any_size_needs_no_memory(site: Site, tmp_path: Path, port: i
             most = max(most, resident_bytes())
     assert received == int(answer.headers["content-length"]) > megabytes * 1_000_000
     assert most - before < 64 << 20
+
+
+def test_pictures_wait_for_their_turn_and_nothing_else_does(sources: WebSources, site: Site, shared: Path) -> None:
+    header = site.receive(shared / "dicom" / "highdicom-sm_image.dcm")
+    series = f"/dicomweb/studies/{header.study_instance_uid}/series/{header.series_instance_uid}"
+    address = f"{series}/instances/{header.sop_instance_uid}/rendered"
+
+    async def ask() -> list[int]:
+        app = create_web(sources)
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=60) as client:
+            turns = app.state.dicomweb.rendering
+            taken = 0
+            while not turns.locked():
+                await turns.acquire()
+                taken += 1
+            pictures = [asyncio.create_task(client.get(address)) for _ in range(60)]
+            assert (await client.get("/health/ready")).is_success
+            assert (await client.get(series.partition("/series")[0] + "/metadata")).is_success
+            assert not any(picture.done() for picture in pictures)
+            for _ in range(taken):
+                turns.release()
+            return [answer.status_code for answer in await asyncio.gather(*pictures)]
+
+    assert asyncio.run(ask()) == [200] * 60
