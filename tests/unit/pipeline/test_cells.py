@@ -65,9 +65,9 @@ def test_a_cell_on_a_seam_is_counted_once(bundle: Bundle) -> None:
 
 
 def test_everything_finds_the_cells_of_a_small_field(bundle: Bundle, field: FieldSample) -> None:
-    image = np.ascontiguousarray(field.image[:224, :224])
+    image = np.ascontiguousarray(field.image[:160, :160])
     cells = bundle.cells.segment(image, MPP, "everything")
     assert cells
     for cell in cells:
         assert cell.quality >= bundle.cells.config.everything_quality
-        assert 0 <= cell.polygon.min() <= cell.polygon.max() <= 224 + 4
+        assert 0 <= cell.polygon.min() <= cell.polygon.max() <= 160 + 4
