@@ -1,5 +1,5 @@
 """`python -m node` is `marrow-node`."""
 
-from node.cli import main
+from node.cli.commands import main
 
 main()

@@ -7,10 +7,10 @@ from typing import Literal
 from sqlalchemy.engine import Connection
 
 from node import audit, cases, dispatch
-from node.accounts import Person, Role
 from node.database import Database
 from node.errors import WrongState
-from node.linking import Linking
+from node.intake.linking import Linking
+from node.people.accounts import Person, Role
 from node.queues import Work
 from node.views import CaseState, CaseView
 from pipeline.domain import ResultStatus

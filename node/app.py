@@ -19,27 +19,27 @@ from dicom_io.sender import Peer
 from dicom_io.store import FileStore
 from hl7.mllp import MllpServer
 from node.actions import CaseActions
-from node.cell_book import CellBook
 from node.codes import load_codes
 from node.database import Database
 from node.errors import SettingsError, dimse_status
 from node.home import announce, own_home
-from node.intake import Intake
-from node.linking import Linking
+from node.intake.intake import Intake
+from node.intake.linking import Linking
 from node.metrics import build_registry, readiness
 from node.opening import prepare
-from node.passwords import Passwords
+from node.people.passwords import Passwords
+from node.people.sessions import Sessions
+from node.people.sign_in import SignIn
 from node.queues import Work
-from node.reviewing import Reviewing
-from node.sessions import Sessions
+from node.review.cell_book import CellBook
+from node.review.reviewing import Reviewing
 from node.settings import Settings
-from node.sign_in import SignIn
-from node.supervisor import Supervisor
 from node.web.app import create_web
 from node.web.classes import class_views
 from node.web.dicomweb import Receiver
 from node.web.server import WebServer
 from node.web.sources import WebSources
+from node.work.supervisor import Supervisor
 
 _log = structlog.get_logger(__name__)
 

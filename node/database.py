@@ -175,7 +175,7 @@ cases = sa.Table(
     sa.Column("total_cells", sa.Integer),
     sa.Column("me_ratio", sa.Float),
     sa.Column("alerts", sa.JSON, nullable=False, default=list),  # what pipeline and slide warn of
-    sa.Column("review_alerts", sa.JSON, nullable=False, default=list),  # of the count as it stands, see node/alerts.py
+    sa.Column("review_alerts", sa.JSON, nullable=False, default=list),  # see node/results/alerts.py
     sa.Column("synthetic", sa.Boolean, nullable=False, default=False),
     sa.Column("urgent", sa.Boolean, nullable=False, default=False, server_default=sa.false()),  # first in the worklist
 )
@@ -225,7 +225,7 @@ objects = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False, index=True),
 )
 
-# What one run of a case counted; see node/run_book.py.
+# What one run of a case counted; see node/results/run_book.py.
 runs = sa.Table(
     "runs",
     metadata,
@@ -240,7 +240,7 @@ runs = sa.Table(
     sa.Column("analysed_at", UtcDateTime, nullable=False),
 )
 
-# Every change an expert made to a cell, oldest first; none is altered or taken out. See node/review_book.py.
+# Every change an expert made to a cell, oldest first; none is altered or taken out. See node/review/review_book.py.
 cell_changes = sa.Table(
     "cell_changes",
     metadata,
@@ -305,7 +305,7 @@ audit = sa.Table(
     _text("detail"),
 )
 
-# Who may use the pages; see node/accounts.py.
+# Who may use the pages; see node/people/accounts.py.
 accounts = sa.Table(
     "accounts",
     metadata,
@@ -318,7 +318,7 @@ accounts = sa.Table(
     sa.Column("password_changed_at", UtcDateTime, nullable=False),
 )
 
-# Who is signed in; the token itself is only in the browser. See node/sessions.py.
+# Who is signed in; the token itself is only in the browser. See node/people/sessions.py.
 sessions = sa.Table(
     "sessions",
     metadata,

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from node import cases, review_book
+from node import cases
 from node.database import deliveries, slides
-from node.delivery_book import restart_deliveries
 from node.errors import WrongState
 from node.queues import CASES, COUNT, SIGN, SIGNATURES, Work
-from node.review_book import Signature
+from node.results.delivery_book import restart_deliveries
+from node.review import review_book
+from node.review.review_book import Signature
 from node.views import CaseState
 from pipeline.domain import Priority
 

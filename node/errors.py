@@ -27,7 +27,7 @@ from pdf.errors import PdfError
 from pipeline.errors import ImageError, NoCountableRegion, OutOfMemory, TooFewCells, WeightsError
 
 if TYPE_CHECKING:
-    from node.review import Change
+    from node.review.marking import Change
 
 
 class NodeError(Exception):

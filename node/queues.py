@@ -17,7 +17,7 @@ SIGNATURES = "signatures"  # one at a time per worker; never behind a slide that
 INTAKE = "intake"  # short: completeness, matching, time-outs
 DELIVERIES = "deliveries"  # one at a time per destination
 
-# The workflows, by the name that `node/workflow.py` registers them under.
+# The workflows, by the name that `node/work/workflow.py` registers them under.
 SETTLE = "settle"
 LINK = "link"
 WAIT_ORDER = "give_up_order"

@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.domain import Box, Cell, RgbImage, Slide
 
+FIELD_UM = 26.0  # the largest nucleated cells, but for megakaryocytes, with a margin
 _WHITE = 255
 
 

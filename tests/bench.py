@@ -23,7 +23,7 @@ import httpx
 from dicom_io.header import InstanceHeader
 from dicom_io.listener import DicomListener, ListenerConfig
 from dicom_io.store import FileStore
-from node.cli_tools import write_slide
+from node.cli.tools import write_slide
 from pipeline.phantom.slide import PhantomSlide
 from pipeline.phantom.spec import PhantomSpec
 from tests.large import write_large_encapsulated, write_large_instance

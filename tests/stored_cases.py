@@ -23,22 +23,22 @@ from dicom_io.slide import DicomSlide
 from dicom_io.store import FileStore, InstanceHeader
 from hl7.results import ResultsConfig, encode_oru
 from node import cases
-from node.accounts import Person, Role
 from node.actions import CaseActions
-from node.archive import analysis_file, save_analysis
-from node.cell_book import CellBook
 from node.codes import load_codes
 from node.database import Database, accounts, deliveries, instances, objects, orders, slides
-from node.export import result_json
-from node.linking import Linking
+from node.intake.linking import Linking
 from node.opening import prepare
-from node.passwords import Passwords
+from node.people.accounts import Person, Role
+from node.people.passwords import Passwords
+from node.people.sessions import Sessions
+from node.people.sign_in import SignIn
 from node.queues import Work
-from node.reviewing import Reviewing
-from node.run_book import RunRecord, keep_run
-from node.sessions import Sessions
+from node.results.archive import analysis_file, save_analysis
+from node.results.export import result_json
+from node.results.run_book import RunRecord, keep_run
+from node.review.cell_book import CellBook
+from node.review.reviewing import Reviewing
 from node.settings import IntakeSettings, Settings, WebSettings
-from node.sign_in import SignIn
 from node.views import CaseState, Check
 from node.web.classes import class_views
 from node.web.dicomweb import Receiver

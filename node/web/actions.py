@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from node.actions import NEEDS, ActionName, Deed
-from node.free_slides import FreeSlide, free_slides
+from node.intake.free_slides import FreeSlide, free_slides
 from node.web.api import CaseAnswer, case
 from node.web.identity import Reviewer
 from node.web.problems import RequestError

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from dicom_io.rendered import encode_array
-from node import review
-from node.cell_book import FIELD_UM, CellBook
+from node.review import marking
+from node.review.cell_book import CellBook
 from node.web.problems import RequestError
 from node.web.sources import Sources
+from pipeline.crops import FIELD_UM
 from pipeline.domain import Analysis
 
 cells = APIRouter(prefix="/api/cases/{case_id}", tags=["cells"])
@@ -70,15 +71,15 @@ def all_cells(case_id: str, sources: Sources) -> CellColumns:
     """Every cell of the case as it stands, without its outline."""
     opened = sources.reviewing.open(case_id)
     table, marks, found = opened.table, opened.marks, opened.analysis.cells
-    unseen, need = review.hidden(table, marks), review.needs(table, marks)
+    unseen, need = marking.hidden(table, marks), marking.needs(table, marks)
     return CellColumns(
         run=opened.run,
         id=table.ids.tolist(),
         x=[(cell.box.x0 + cell.box.x1) // 2 for cell in found],
         y=[(cell.box.y0 + cell.box.y1) // 2 for cell in found],
-        model=np.where(unseen, review.NO_CLASS, table.model).tolist(),
+        model=np.where(unseen, marking.NO_CLASS, table.model).tolist(),
         probability=np.where(unseen, 0.0, table.probability.round(3)).tolist(),
-        review=((need & review.MANDATORY) > 0).tolist(),
+        review=((need & marking.MANDATORY) > 0).tolist(),
         expert=marks.expert.tolist(),
         version=marks.versions.tolist(),
         need=need.tolist(),

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from node.accounts import DEMO_REVIEWER, Person, Role
 from node.errors import SignInRefused
+from node.people.accounts import DEMO_REVIEWER, Person, Role
 from node.settings import is_loopback
 from node.web.problems import RequestError
 from node.web.proxies import is_forwarded

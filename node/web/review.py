@@ -11,10 +11,10 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from node import audit
-from node.agreement import agreement
 from node.errors import ReviewConflict
-from node.review import Wanted
-from node.training_data import training_files
+from node.review.agreement import agreement
+from node.review.marking import Wanted
+from node.review.training_data import training_files
 from node.web.identity import Reviewer
 from node.web.problems import RequestError
 from node.web.review_answers import (

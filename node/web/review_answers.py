@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from node import review
-from node.agreement import Agreement
-from node.alerts import Alert
-from node.review import NO_CLASS, Change
-from node.review_book import Signature
-from node.reviewing import Review
+from node.results.alerts import Alert
+from node.review import marking
+from node.review.agreement import Agreement
+from node.review.marking import NO_CLASS, Change
+from node.review.review_book import Signature
+from node.review.reviewing import Review
 from pipeline.domain import CELL_CLASSES, BundleInfo, Component, DifferentialCount, ResultStatus
 from pipeline.geometry import area
 
@@ -189,7 +189,7 @@ def change_answer(change: Change) -> ChangeAnswer:
 def cell_answer(opened: Review, row: int, history: Sequence[Change]) -> CellAnswer:
     """The cell in a row of the review's table, as the pages get it."""
     cell, chosen = opened.analysis.cells[row], int(opened.marks.expert[row])
-    unseen = bool(review.hidden(opened.table, opened.marks)[row])
+    unseen = bool(marking.hidden(opened.table, opened.marks)[row])
     maps = opened.analysis.saliency
     mpp = opened.record.slide.mpp if opened.record else 0.0
     square_um = area(cell.polygon) * mpp**2
@@ -205,7 +205,7 @@ def cell_answer(opened: Review, row: int, history: Sequence[Change]) -> CellAnsw
         field_um=opened.record.field_um if opened.record else 0.0,
         saliency=None if unseen or maps is None else maps[row].tolist(),
         version=int(opened.marks.versions[row]),
-        need=int(review.needs(opened.table, opened.marks)[row]),
-        look_alikes=() if unseen else review.look_alikes(cell.class_name),
+        need=int(marking.needs(opened.table, opened.marks)[row]),
+        look_alikes=() if unseen else marking.look_alikes(cell.class_name),
         history=tuple(change_answer(each) for each in history),
     )

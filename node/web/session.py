@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from node.accounts import Person, set_password
 from node.errors import SignInRefused
-from node.sessions import token_hash
+from node.people.accounts import Person, set_password
+from node.people.sessions import token_hash
 from node.web.identity import COOKIE, Viewer, address_of
 from node.web.problems import RequestError
 from node.web.sources import Sources

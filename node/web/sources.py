@@ -9,14 +9,14 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
 from node.actions import CaseActions
-from node.cell_book import CellBook
 from node.database import Database
-from node.passwords import Passwords
+from node.people.passwords import Passwords
+from node.people.sessions import Sessions
+from node.people.sign_in import SignIn
 from node.queues import Work
-from node.reviewing import Reviewing
-from node.sessions import Sessions
+from node.review.cell_book import CellBook
+from node.review.reviewing import Reviewing
 from node.settings import WebSettings
-from node.sign_in import SignIn
 from node.views import Check, ClassView
 from node.web.dicomweb import Receiver
 

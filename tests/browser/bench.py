@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from node.cli_tools import write_slide
+from node.cli.tools import write_slide
 from node.web.app import create_web
 from node.web.identity import COOKIE
 from node.web.server import WebServer

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from node.cli_tools import write_slide
-from node.demo import run_demo
+from node.cli.demo import run_demo
+from node.cli.tools import write_slide
 from pipeline.phantom.slide import PhantomSlide
 from pipeline.phantom.spec import PhantomSpec
 

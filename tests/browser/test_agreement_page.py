@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from node.accounts import Person, Role
-from node.review import Wanted
+from node.people.accounts import Person, Role
+from node.review.marking import Wanted
 from node.settings import ReviewSettings, Settings
 from tests.browser.axe import serious_faults
 from tests.stored_cases import Site, reported_case

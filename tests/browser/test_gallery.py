@@ -10,8 +10,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from dicom_io.slide import DicomSlide
-from node.cell_book import FIELD_UM
-from pipeline.crops import crop
+from pipeline.crops import FIELD_UM, crop
 from tests.browser.axe import serious_faults
 from tests.stored_cases import Site, many_cells, unwritten_case
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from node.accounts import Person, Role
 from node.codes import load_codes
-from node.result_writer import ResultWriter
-from node.review import Wanted
+from node.people.accounts import Person, Role
+from node.results.result_writer import ResultWriter
+from node.review.marking import Wanted
 from node.settings import ReviewSettings, Settings
-from node.signing_steps import SigningSteps
 from node.web.identity import COOKIE
+from node.work.signing_steps import SigningSteps
 from tests.browser.axe import serious_faults
 from tests.stored_cases import Site, unwritten_case
 

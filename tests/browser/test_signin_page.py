@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from node.accounts import Role, add_account, disable_account
-from node.passwords import Passwords
+from node.people.accounts import Role, add_account, disable_account
+from node.people.passwords import Passwords
 from node.settings import WebSettings
 from node.web.app import create_web
 from node.web.server import WebServer

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from requests import Session
 from schemathesis.checks import not_a_server_error
 
-from node.accounts import Role
+from node.people.accounts import Role
 from node.web.identity import COOKIE
 from tests.serving import serving
 from tests.stored_cases import Site, reported_case

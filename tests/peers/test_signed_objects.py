@@ -11,14 +11,14 @@ from pydicom import dcmread
 
 from dicom_io.slide import DicomSlide
 from node import cases
-from node.accounts import Person, Role
 from node.cases import read_case
 from node.codes import load_codes
-from node.result_writer import ResultWriter
-from node.review import Wanted
+from node.people.accounts import Person, Role
+from node.results.result_writer import ResultWriter
+from node.review.marking import Wanted
 from node.settings import Settings
-from node.signing_steps import SigningSteps
 from node.views import CaseState
+from node.work.signing_steps import SigningSteps
 from pipeline.domain import DifferentialCount
 from tests.builders import build_analysis, build_cells, build_report
 from tests.peers.validators import findings, run

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import sqlalchemy as sa
 
-from node.accounts import Role, add_account, list_accounts
 from node.cases import list_cases, read_case
 from node.database import Database
-from node.passwords import Passwords
+from node.people.accounts import Role, add_account, list_accounts
+from node.people.passwords import Passwords
 from node.views import CaseRow, CaseState, CaseView, WorklistQuery
 from tests.system.lis import Lis
 from tests.system.orthanc import Orthanc

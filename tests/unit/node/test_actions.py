@@ -10,15 +10,15 @@ import sqlalchemy as sa
 from dicom_io.store import FileStore, InstanceHeader
 from hl7.placer import encode_order
 from node import cases
-from node.accounts import Person, Role
 from node.actions import ActionName, CaseActions, Deed, offered
 from node.cases import list_cases, read_case
 from node.database import Database, audit, orders
 from node.database import cases as case_table
 from node.errors import UnknownCase, WrongState
-from node.free_slides import free_slides
-from node.intake import Intake
-from node.linking import Linking
+from node.intake.free_slides import free_slides
+from node.intake.intake import Intake
+from node.intake.linking import Linking
+from node.people.accounts import Person, Role
 from node.queues import Work
 from node.settings import Settings
 from node.views import CaseRow, CaseState, CaseView

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry, Counter
 
-from node.accounts import Role
+from node.people.accounts import Role
 from node.views import Check, ClassView
 from node.web.app import create_web
 from node.web.identity import COOKIE

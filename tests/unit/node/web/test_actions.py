@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from node.accounts import Role
+from node.people.accounts import Role
 from node.views import CaseState
 from tests.builders import build_no_result
 from tests.stored_cases import Site, store_case

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 
-from node.accounts import Role, add_account
+from node.people.accounts import Role, add_account
 from node.settings import WebSettings
 from node.web.app import create_web
 from node.web.identity import COOKIE

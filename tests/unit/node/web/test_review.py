@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from node import cases
-from node.accounts import Role
-from node.archive import analysis_file, load_analysis, save_analysis
 from node.database import audit, cell_changes, objects, signatures
 from node.database import cases as case_table
-from node.review import MANDATORY
+from node.people.accounts import Role
+from node.results.archive import analysis_file, load_analysis, save_analysis
+from node.review.marking import MANDATORY
 from node.settings import ReviewSettings, Settings
 from node.views import CaseState
 from node.web.app import create_web
