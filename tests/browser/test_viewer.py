@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from dicom_io.slide import DicomSlide
 from pipeline.domain import Box
+from tests.browser.axe import serious_faults
 from tests.stored_cases import Site, many_cells, slide_case, unwritten_case
 
 
@@ -203,3 +204,15 @@ def painted(page: Page) -> int:
             return seen
         }"""
     )
+
+
+def test_the_slide_with_overlays_and_a_chosen_cell_is_open_to_everybody(
+    page: Page, case_id: str, until: Callable[..., bool]
+) -> None:
+    page.goto(f"/cases/{case_id}#slide&cell=100")
+    until(lambda: "x=" in fragment(page))
+    until(lambda: painted(page) > 500)
+    page.get_by_role("checkbox", name="Segmentation").check()
+    page.get_by_role("checkbox", name="Tiles").check()
+    expect(page.get_by_role("region", name="Cell 100")).to_be_visible()
+    assert serious_faults(page) == []
