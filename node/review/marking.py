@@ -100,6 +100,7 @@ class Marks:
     expert: Places
     versions: NDArray[np.int64]
     version: int = 0
+    signed: bool = False  # once: nothing is hidden after that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +162,7 @@ def mark(table: CellTable, marks: Marks, changes: Sequence[Change]) -> Marks:
     expert, versions = marks.expert.copy(), marks.versions.copy()
     expert[rows] = [NO_CLASS if change.class_name is None else _PLACE[change.class_name] for change in changes]
     versions[rows] = [change.version for change in changes]
-    return Marks(expert=expert, versions=versions, version=changes[-1].version)
+    return replace(marks, expert=expert, versions=versions, version=changes[-1].version)
 
 
 def stale(table: CellTable, marks: Marks, wanted: Sequence[Wanted]) -> tuple[int, ...]:
@@ -207,8 +208,8 @@ def final(table: CellTable, marks: Marks) -> Places:
 
 
 def hidden(table: CellTable, marks: Marks) -> NDArray[np.bool_]:
-    """Cells whose class of the model is not shown yet: sampled for blind review, and never chosen."""
-    unseen: NDArray[np.bool_] = table.sampled & (marks.versions == 0)
+    """Cells whose class of the model is not shown yet: sampled for blind review, never chosen or signed."""
+    unseen: NDArray[np.bool_] = table.sampled & (marks.versions == 0) & (not marks.signed)
     return unseen
 
 
@@ -227,8 +228,25 @@ def progress(table: CellTable, marks: Marks) -> Progress:
 
 def recount(table: CellTable, marks: Marks, settings: AnalysisSettings) -> DifferentialCount:
     """The count of the final classes; a class is flagged for what nobody has looked at yet."""
-    classes = final(table, marks)
-    doubt = np.where(marks.expert >= 0, 0.0, 1 - table.probability)
+    return _count(final(table, marks), _doubt(table, marks), settings)
+
+
+def shown_counts(
+    table: CellTable, marks: Marks, settings: AnalysisSettings
+) -> tuple[DifferentialCount, DifferentialCount]:
+    """The model's and the experts' count without hidden cells: a count that holds them tells what their classes are."""
+    shown = ~hidden(table, marks)
+    if shown.all():
+        return table.count, recount(table, marks, settings)
+    model = _count(table.model[shown], 1 - table.probability[shown], settings)
+    return model, _count(final(table, marks)[shown], _doubt(table, marks)[shown], settings)
+
+
+def _doubt(table: CellTable, marks: Marks) -> NDArray[np.float64]:
+    return np.where(marks.expert >= 0, 0.0, 1 - table.probability)
+
+
+def _count(classes: Places, doubt: NDArray[np.float64], settings: AnalysisSettings) -> DifferentialCount:
     numbers = np.bincount(classes, minlength=len(CELL_CLASSES)).tolist()
     return counting.differential(
         dict(zip(CELL_CLASSES, numbers, strict=True)),

@@ -105,6 +105,12 @@ def read_signature(connection: Connection, case_id: str, revision: int) -> Signa
     return None if row is None else _signature(row)
 
 
+def is_signed(connection: Connection, case_id: str, run: int) -> bool:
+    """Whether a state of the run's review was ever signed."""
+    signed = sa.exists().where(signatures.c.case_id == case_id, signatures.c.run == run)
+    return bool(connection.execute(sa.select(signed)).scalar_one())
+
+
 def has_begun(connection: Connection, case_id: str, run: int) -> bool:
     """Whether an expert has changed a cell of the run, or signed any."""
     changed = sa.exists().where(cell_changes.c.case_id == case_id, cell_changes.c.run == run)

@@ -4,7 +4,7 @@ Everything is said of one run. A case that is counted again begins a new review;
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Row
 from node import audit, cases, dispatch
 from node.database import Database
 from node.database import cases as case_table
-from node.errors import ReviewConflict, ReviewRefused, WrongState
+from node.errors import NoAnalysis, ReviewConflict, ReviewRefused, WrongState
 from node.people.accounts import Person
 from node.queues import Work
 from node.recent import Recent
@@ -47,6 +47,8 @@ class Review:
     marks: Marks
     progress: Progress
     count: DifferentialCount  # of the final classes
+    hidden: int  # cells whose class is not shown yet: blind review
+    shown: tuple[DifferentialCount, DifferentialCount]  # the model's count and the experts', without hidden cells
     alerts: tuple[Alert, ...]
     signed: Signature | None
     may_sign: bool
@@ -102,10 +104,27 @@ class Reviewing:
             marks=marks,
             progress=progress,
             count=count,
+            hidden=int(marking.hidden(latest.table, marks).sum()),
+            shown=marking.shown_counts(latest.table, marks, self._settings.analysis),
             alerts=alerts(count, self._settings, progress.open),
             signed=signed,
             may_sign=case.run == run and not _obstacle(case, record, marks, count, signed),
         )
+
+    def hides(self, case_id: str) -> bool:
+        """Whether cells of the current run still wait for their blind choice.
+
+        Raises
+        ------
+        UnknownCase
+            There is no such case.
+        """
+        if not self._settings.review.blind_share:
+            return False
+        try:
+            return self.open(case_id).hidden > 0
+        except NoAnalysis:
+            return False
 
     def change(self, case_id: str, run: int, wanted: Sequence[Wanted], person: Person) -> tuple[Change, ...]:
         """Keep changes of cells, all or none, and what they do to the alerts of the case.
@@ -216,7 +235,9 @@ class Reviewing:
 
 def _newest(connection: Connection, case_id: str, run: int, latest: _Latest) -> Marks:
     known = latest.marks
-    return marking.mark(latest.table, known, review_book.read_changes(connection, case_id, run, after=known.version))
+    changes = review_book.read_changes(connection, case_id, run, after=known.version)
+    signed = known.signed or review_book.is_signed(connection, case_id, run)
+    return replace(marking.mark(latest.table, known, changes), signed=signed)
 
 
 def _reviewable(connection: Connection, case_id: str, run: int) -> Row[Any]:

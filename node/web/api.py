@@ -16,6 +16,8 @@ from pipeline.domain import Order, ResultStatus, SlideInfo
 
 api = APIRouter(prefix="/api", tags=["cases"])
 
+# Files that say nothing of a cell's class: they can be had while cells wait for their blind choice.
+_CLASSLESS = frozenset({"SEGROI", "SR3D"})
 SortKey = Literal["priority", "age", "state", "accession", "patient", "changed"]
 
 
@@ -30,7 +32,7 @@ class WorklistAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileLink:
-    """A downloadable object: `CaseFile` without its place on the disk."""
+    """A downloadable object: `CaseFile` without its place on the disk; `tells_classes` of the cells, or counts them."""
 
     name: str
     kind: str
@@ -39,6 +41,7 @@ class FileLink:
     sop_instance_uid: str
     series_instance_uid: str
     size: int  # bytes
+    tells_classes: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +103,15 @@ def case(case_id: str, sources: Sources, person: Viewer) -> CaseAnswer:
 
 @api.get("/cases/{case_id}/files/{name}", response_class=FileResponse)
 def case_file(case_id: str, name: str, sources: Sources, download: bool = False) -> FileResponse:
-    """One object of a case, by the name the case lists; `download` asks the browser to save it."""
+    """One object of a case, by the name the case lists; `download` asks the browser to save it.
+
+    While cells of the case wait for their blind choice, a file that tells the model's classes is answered 409.
+    """
     for file in _case(sources, case_id).files:
         if file.name == name and file.path.is_file():
+            if _tells_classes(file) and sources.reviewing.hides(case_id):
+                remedy = "choose the class of every cell of the blind review, or sign the case; then ask again"
+                raise RequestError(409, "the file tells classes that blind review hides", field="name", remedy=remedy)
             saved_as = f"{case_id}-{name}" if download else None
             return FileResponse(file.path, media_type=file.media_type, filename=saved_as)
     raise RequestError(404, "the case has no such file", field="name", remedy="choose one of the case's `files`")
@@ -124,4 +133,9 @@ def _link(file: CaseFile) -> FileLink:
         sop_instance_uid=file.sop_instance_uid,
         series_instance_uid=file.series_instance_uid,
         size=file.path.stat().st_size,
+        tells_classes=_tells_classes(file),
     )
+
+
+def _tells_classes(file: CaseFile) -> bool:
+    return file.kind not in _CLASSLESS

@@ -63,7 +63,10 @@ class BundleAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewAnswer:
-    """The review of the current run: how far it is, the model's and the experts' count side by side, the signature."""
+    """The review of the current run: how far it is, the model's and the experts' count side by side, the signature.
+
+    The counts leave out the `hidden` cells, whose class of the model nobody is shown yet; alerts are of all cells.
+    """
 
     run: int
     version: int
@@ -80,6 +83,7 @@ class ReviewAnswer:
     changed_since_signed: bool
     may_sign: bool
     blind: bool
+    hidden: int
     bundle: BundleAnswer | None
     warnings: tuple[str, ...]
 
@@ -138,13 +142,14 @@ def review_answer(opened: Review) -> ReviewAnswer:
         needed=opened.progress.needed,
         open=opened.progress.open,
         reviewed=opened.progress.reviewed,
-        model=_count(opened.table.count),
-        expert=_count(opened.count),
+        model=_count(opened.shown[0]),
+        expert=_count(opened.shown[1]),
         alerts=opened.alerts,
         signed=None if opened.signed is None else _signature(opened.signed),
         changed_since_signed=opened.changed_since_signed,
         may_sign=opened.may_sign,
         blind=bool(opened.table.sampled.any()),
+        hidden=opened.hidden,
         bundle=None if opened.record is None else _bundle(opened.record.bundle),
         warnings=(*(opened.record.warnings if opened.record else ()), *opened.analysis.warnings),
     )

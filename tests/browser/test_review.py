@@ -15,7 +15,7 @@ from node.settings import ReviewSettings, Settings
 from node.web.identity import COOKIE
 from node.work.signing_steps import SigningSteps
 from tests.browser.axe import serious_faults
-from tests.stored_cases import Site, unwritten_case
+from tests.stored_cases import Site, slide_case, unwritten_case
 
 OTHER = Person(name="weber", full_name="Dr. Anna Weber", role=Role.REVIEWER)
 
@@ -256,3 +256,35 @@ class TestBlind:
         expect(hidden.get_by_role("option")).to_have_count(before - 1)
         page.evaluate(f"location.hash = 'cells&cell={cell}'")
         expect(pane.get_by_text("Model:")).to_be_visible()
+
+    def test_nothing_on_the_page_gives_a_hidden_class_away(
+        self, page: Page, site: Site, shared: Path, keep_picture: Callable[..., None]
+    ) -> None:
+        open_gallery(page, slide_case(site, shared / "slides" / "marrow-fields"))
+        row = page.locator(".counts").get_by_role("row", name="Blind review")
+        hidden = page.get_by_role("group", name="Blind review: choose the class first").get_by_role("option")
+        before = hidden.count()
+        expect(row).to_contain_text(str(before))
+        expect(page.get_by_role("link", name="Report (PDF)")).to_have_count(0)
+        expect(page.get_by_role("link", name="result.json")).to_have_count(0)
+        expect(page.get_by_text("result.json (blind review)")).to_be_visible()
+        cell = number(hidden.first)
+        page.get_by_role("tab", name="Overview").click()
+        expect(page.get_by_text("Blind review: shown once an expert has chosen")).to_be_visible()
+        page.evaluate(f"location.hash = 'slide&cell={cell}&classes=blind'")
+        expect(page.get_by_role("checkbox", name="Cells", exact=True)).to_be_visible()
+        expect(page.get_by_role("checkbox", name="Segmentation")).to_have_count(0)
+        until_neutral = """() => {
+            const canvas = document.querySelector('.viewer-overlay')
+            if (!canvas?.width) return false
+            const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+            let neutral = 0
+            for (let at = 0; at < data.length; at += 4) {
+                const [r, g, b, a] = data.subarray(at, at + 4)
+                if (a > 200 && Math.abs(r - 0x6b) + Math.abs(g - 0x76) + Math.abs(b - 0x83) < 30) neutral++
+            }
+            return neutral > 20
+        }"""
+        page.wait_for_function(until_neutral)
+        keep_picture(page, "blind-slide")
+        assert serious_faults(page) == []

@@ -22,6 +22,7 @@ from node.review.marking import (
     no_marks,
     progress,
     recount,
+    shown_counts,
     stale,
     table_of,
 )
@@ -166,6 +167,26 @@ def test_blind_cells_hide_the_model_until_somebody_chose() -> None:
     assert not second.blind, "the model's class was shown by then"
     taken_back = reviewed(table, marks, (cell, None))
     assert not hidden(table, taken_back)[sampled[0]], "what was shown stays shown"
+
+
+def test_the_counts_that_are_shown_leave_hidden_cells_out() -> None:
+    cells = build_cells({"lymphocyte": 400, "monocyte": 400})
+    table = table_of(analysis_of(*cells), 0.25, "C1:1")
+    start, settings = no_marks(table), AnalysisSettings()
+    unseen = hidden(table, start)
+    model, expert = shown_counts(table, start, settings)
+    assert model.total == expert.total == 800 - unseen.sum()
+    by_name = {row.name: row.count for row in model.components}
+    assert by_name["lymphocyte"] == ((table.model == CELL_CLASSES.index("lymphocyte")) & ~unseen).sum()
+    chosen = int(table.ids[np.flatnonzero(unseen)[0]])
+    marks = reviewed(table, start, (chosen, "basophil"))
+    model, expert = shown_counts(table, marks, settings)
+    assert model.total == expert.total == 801 - unseen.sum()
+    assert {row.name: row.count for row in expert.components}["basophil"] == 1
+    assert recount(table, marks, settings).total == 800, "what is signed is of all cells"
+    signed = replace(start, signed=True)
+    assert not hidden(table, signed).any()
+    assert shown_counts(table, signed, settings) == (table.count, recount(table, signed, settings))
 
 
 def test_the_corrected_analysis_is_what_is_signed() -> None:

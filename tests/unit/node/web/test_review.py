@@ -244,6 +244,45 @@ def test_blind_cells_hide_what_the_model_thinks(site: Site) -> None:
     assert len(figures["all"]) == 2
 
 
+def test_files_wait_for_the_blind_choices(site: Site) -> None:
+    case_id = reported_case(site)
+    app = create_web(site.web_sources(site=Settings(home=site.home, review=ReviewSettings(blind_share=0.05))))
+    with TestClient(app, cookies={COOKIE: site.sign_in()}) as client:
+        reviewer = Reviewer(client, case_id)
+        cells = reviewer.read("cells")
+        unseen = [cell for cell, place in zip(cells["id"], cells["model"], strict=True) if place == -1]
+        review = reviewer.read()
+        assert 0 < review["hidden"] == len(unseen) < len(cells["id"])
+        for side in ("model", "expert"):
+            counted = sum(row["count"] for row in review[side]["components"]) + sum(review[side]["excluded"].values())
+            assert counted == len(cells["id"]) - len(unseen)
+        files = client.get(reviewer.root).json()["files"]
+        assert {file["kind"] for file in files if file["tells_classes"]} >= {"RESULT", "OVERVIEW", "ORU"}
+        refused = client.get(f"{reviewer.root}/files/result.json")
+        assert (refused.status_code, refused.json()["field"]) == (409, "name")
+        assert "blind review" in refused.json()["remedy"]
+        *first, last = [(cell, 0, "lymphocyte") for cell in unseen]
+        assert reviewer.change(*first).json()["review"]["hidden"] == 1
+        assert client.get(f"{reviewer.root}/files/result.json").status_code == 409
+        assert reviewer.change(last).json()["review"]["hidden"] == 0
+        assert client.get(f"{reviewer.root}/files/result.json").status_code == 200
+
+
+def test_a_signature_ends_blind_review(site: Site) -> None:
+    case_id = reported_case(site)
+    app = create_web(site.web_sources(site=Settings(home=site.home, review=ReviewSettings(blind_share=0.05))))
+    with TestClient(app, cookies={COOKIE: site.sign_in()}) as client:
+        reviewer = Reviewer(client, case_id)
+        cells = reviewer.read("cells")
+        unseen = cells["id"][cells["model"].index(-1)]
+        assert reviewer.sign(0, "nobody is there who could look at them").json()["hidden"] == 0
+        assert -1 not in reviewer.read("cells")["model"]
+        assert client.get(f"{reviewer.root}/files/result.json").status_code == 200
+        assert reviewer.change((unseen, 0, "basophil")).status_code == 200
+    with site.database.read() as connection:
+        assert connection.execute(sa.select(cell_changes.c.blind)).scalar_one() is False
+
+
 def test_mandatory_reviews_or_a_reason_come_before_the_signature(first: Reviewer, site: Site) -> None:
     refused = first.sign(0)
     assert refused.status_code == 422

@@ -68,6 +68,7 @@ const TITLES: Record<Tab, string> = { cells: "Cells", slide: "Slide", overview: 
 function Workbench({ detail, classes, counted, session, editable, desk }: BenchProps) {
   const { at, change, changes, arrangement, selection, select, actions } = desk;
   const [seenSlide, setSeenSlide] = useState(false); // it stays open behind the other tabs
+  const withheld = (session?.review.hidden ?? 0) > 0;
   const tab = at.tab === "cells" && !counted ? "slide" : at.tab;
   if (tab === "slide" && !seenSlide) setSeenSlide(true);
   return (
@@ -87,7 +88,7 @@ function Workbench({ detail, classes, counted, session, editable, desk }: BenchP
         </div>
       )}
       <div class="tab-panel" id="tab-panel" role="tabpanel" aria-labelledby={`tab-${tab}`}>
-        {tab === "overview" && <Overview detail={detail} />}
+        {tab === "overview" && <Overview detail={detail} withheld={withheld} />}
         {tab === "cells" && session && arrangement && (
           <div class="gallery-panel">
             <Tools filter={at.filter} side={at.side} shown={arrangement.order.length} all={session.cells.count} needed={session.review.needed} onFilter={(filter) => change({ filter })} onSide={(side) => change({ side })} />
@@ -96,7 +97,7 @@ function Workbench({ detail, classes, counted, session, editable, desk }: BenchP
         )}
         {seenSlide && (session || !counted) && (
           <div class={tab === "slide" ? "slide-panel" : "slide-panel slide-away"}>
-            <Viewer detail={detail} classes={classes} cells={session?.cells} changes={changes} hidden={at.filter.hidden} selection={selection} active={tab === "slide"} start={at.place} onSelect={select} onStep={desk.step} onRest={(place) => change({ place })} />
+            <Viewer detail={detail} classes={classes} cells={session?.cells} withheld={withheld} changes={changes} hidden={at.filter.hidden} selection={selection} active={tab === "slide"} start={at.place} onSelect={select} onStep={desk.step} onRest={(place) => change({ place })} />
           </div>
         )}
       </div>

@@ -4,11 +4,16 @@ import { fileUrl, trainingDataUrl, type Bundle, type CaseDetail, type CaseEvent,
 import { bytes, count, dateTime, exactTime } from "../shared/format";
 import { StateBadge } from "../shared/State";
 
-export function Overview({ detail }: { detail: CaseDetail }) {
+/** Why some files cannot be had yet. */
+const WITHHELD = "Blind review: shown once an expert has chosen the class of each cell whose class is hidden.";
+
+export function Overview({ detail, withheld }: { detail: CaseDetail; withheld: boolean }) {
   const picture = latest(detail.files, "OVERVIEW");
   return (
     <>
-      {picture ? (
+      {withheld ? (
+        <p class="no-overview">{WITHHELD}</p>
+      ) : picture ? (
         <figure>
           <div class="overview">
             <a href={fileUrl(detail.row.case_id, picture.name)}>
@@ -101,11 +106,13 @@ const KINDS: Record<string, string> = {
 interface DownloadsProps {
   caseId: string;
   files: FileLink[];
+  /** Whether files that tell classes cannot be had yet. */
+  withheld: boolean;
   /** Whether the cells that experts judged can be had, to train with. */
   judged: boolean;
 }
 
-export function Downloads({ caseId, files, judged }: DownloadsProps) {
+export function Downloads({ caseId, files, withheld, judged }: DownloadsProps) {
   return (
     <section class="card" aria-labelledby="downloads-title">
       <h2 id="downloads-title">Objects</h2>
@@ -116,7 +123,7 @@ export function Downloads({ caseId, files, judged }: DownloadsProps) {
             {files.map((file) => (
               <tr key={file.name}>
                 <th scope="row">{KINDS[file.kind] ?? file.kind}</th>
-                <td><a href={fileUrl(caseId, file.name, true)} download>{file.name}</a>{file.sop_instance_uid && <div class="uid muted number">{file.sop_instance_uid}</div>}</td>
+                <td>{withheld && file.tells_classes ? <span class="muted" title={WITHHELD}>{file.name} (blind review)</span> : <a href={fileUrl(caseId, file.name, true)} download>{file.name}</a>}{file.sop_instance_uid && <div class="uid muted number">{file.sop_instance_uid}</div>}</td>
                 <td class="number">{bytes(file.size)}</td>
               </tr>
             ))}

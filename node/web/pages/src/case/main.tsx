@@ -123,18 +123,19 @@ function Body({ shown: { detail, noResult }, classes, opening, onActed }: BodyPr
   const review = opening.session?.review;
   const [bundle, warnings] = [review?.bundle ?? noResult?.bundle, review?.warnings ?? noResult?.warnings];
   const told = review?.alerts.map((alert) => alert.text) ?? []; // beside the count
+  const withheld = (review?.hidden ?? 0) > 0;
   const remarks = [...new Set([...(warnings ?? []), ...row.alerts])].filter((text) => !told.includes(text));
   const noCount = opening.error ? <Refusal error={opening.error} /> : <NoCount detail={detail} reason={noResult?.reason} opening={opening.counted} />;
   return (
     <div class="case">
       <div class="case-view">
-        <Head detail={detail} onActed={onActed} />
+        <Head detail={detail} withheld={withheld} onActed={onActed} />
         <Notices detail={detail} bundle={bundle} />
         {detail.slides.length > 0 ? <Desk detail={detail} classes={classes} counted={opening.counted} session={opening.session} instead={noCount} /> : noCount}
       </div>
       <div class="thirds">
         {bundle && <Warnings warnings={remarks} unrecognised={bundle.unrecognised} />}
-        <Downloads caseId={row.case_id} files={detail.files} judged={person !== undefined && person.role !== "viewer" && (review?.reviewed ?? 0) > 0} />
+        <Downloads caseId={row.case_id} files={detail.files} withheld={withheld} judged={person !== undefined && person.role !== "viewer" && (review?.reviewed ?? 0) > 0} />
         <Deliveries deliveries={detail.deliveries} />
         <Provenance detail={detail} bundle={bundle} />
         <History events={detail.events} />
@@ -143,7 +144,7 @@ function Body({ shown: { detail, noResult }, classes, opening, onActed }: BodyPr
   );
 }
 
-function Head({ detail, onActed }: { detail: CaseDetail; onActed: () => void }) {
+function Head({ detail, withheld, onActed }: { detail: CaseDetail; withheld: boolean; onActed: () => void }) {
   const { row, order, slides } = detail;
   const patient = order?.patient ?? slides[0]?.patient;
   const facts: [string, string | null | undefined][] = [
@@ -171,7 +172,7 @@ function Head({ detail, onActed }: { detail: CaseDetail; onActed: () => void }) 
         {facts.filter(([, value]) => value).map(([term, value]) => <div key={term}><dt>{term}</dt><dd class="number">{value}</dd></div>)}
       </dl>
       <Actions detail={detail} onDone={onActed} />
-      {report && <a class="button" href={fileUrl(row.case_id, report.name, true)} download>Report (PDF)</a>}
+      {report && !withheld && <a class="button" href={fileUrl(row.case_id, report.name, true)} download>Report (PDF)</a>}
     </div>
   );
 }

@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import type { CellClass } from "../shared/api";
-import { ARTEFACT, codeOf } from "../shared/classes";
+import { ARTEFACT, BLIND, codeOf } from "../shared/classes";
 import { capital, count } from "../shared/format";
 import { Swatch } from "../shared/Swatch";
 import { NONE, type CellTable } from "../viewer/cells";
@@ -122,13 +122,13 @@ interface GroupProps extends Props {
 function GroupView({ group, from, to, columns, sheets, ...props }: GroupProps) {
   const { cells, classes, selection, side, onSelect } = props;
   const one = classes[group.shown];
-  const name = one ? capital(one.name) : "Blind review: choose the class first";
+  const name = one ? capital(one.name) : `${BLIND.name}: choose the class first`;
   const open = group.members.reduce((sum, index) => sum + Number(cells.isOpen(index)), 0);
   const last = group.first + group.members.length;
   return (
     <div class="gallery-group" role="group" aria-label={name} style={{ top: `${group.top}px`, height: `${group.height}px` }}>
       <div class="gallery-head" aria-hidden="true">
-        {one && <Swatch of={one} />}
+        <Swatch of={one ?? BLIND} />
         {one && <span class="code">{codeOf(one.name)}</span>}
         <span class="gallery-name">{name}</span>
         <span class="number muted">{count(group.members.length)}</span>

@@ -42,7 +42,7 @@ export function CountPanel(props: Props) {
       <Figures review={review} onNeeded={props.onNeeded} />
       <Alerts alerts={review.alerts} onClasses={only} />
       <div class="count-scroll" tabIndex={0} role="region" aria-label="Counts by class">
-        <CountTable classes={classes} model={review.model} expert={review.expert} alerts={review.alerts} caps={props.caps} hidden={hidden} onHidden={props.onHidden} onDrop={props.onDrop} />
+        <CountTable classes={classes} model={review.model} expert={review.expert} alerts={review.alerts} unseen={review.hidden} caps={props.caps} hidden={hidden} onHidden={props.onHidden} onDrop={props.onDrop} />
       </div>
     </section>
   );

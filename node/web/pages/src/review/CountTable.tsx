@@ -4,9 +4,10 @@ import { useState } from "preact/hooks";
 import { allBut } from "../gallery/arrangement";
 import { carriedCells, carriesCells } from "../gallery/drag";
 import type { CellClass, Component } from "../shared/api";
-import { brief, codeOf, lineages, type Lineage } from "../shared/classes";
+import { BLIND, brief, codeOf, lineages, type Lineage } from "../shared/classes";
 import { capital, count, percent } from "../shared/format";
 import { Swatch } from "../shared/Swatch";
+import { NONE } from "../viewer/cells";
 import type { Alert, Count } from "./api";
 
 interface Props {
@@ -14,6 +15,8 @@ interface Props {
   model: Count;
   expert: Count;
   alerts: Alert[];
+  /** Cells that are in neither count: blind review. */
+  unseen: number;
   /** What is printed on the key of each class. */
   caps: Record<string, string>;
   hidden: ReadonlySet<number>;
@@ -52,6 +55,7 @@ export function CountTable(props: Props) {
           {group.members.map((place) => <Row key={place} {...props} place={place} row={rows.get(classes[place]!.name)!} top={top} />)}
         </tbody>
       ))}
+      {props.unseen > 0 && <tbody><BlindRow unseen={props.unseen} hidden={hidden} onHidden={onHidden} /></tbody>}
       <tfoot>
         <tr>
           <td /><th scope="row" colSpan={3}>All counted cells</th>
@@ -126,6 +130,20 @@ function Row({ classes, place, row, top, alerts, caps, hidden, onHidden, onDrop 
       <td class="right number expert">{now && percent(now.percent)}</td>
       <td class="right number limits">{now && `${percent(now.ci95[0])}–${percent(now.ci95[1])}`}</td>
       <td class="chart">{now && before && <Bar now={now} before={before} top={top} color={one.color} />}</td>
+    </tr>
+  );
+}
+
+/** The cells that are in no class yet. */
+function BlindRow({ unseen, hidden, onHidden }: Pick<Props, "unseen" | "hidden" | "onHidden">) {
+  const show = (visible: boolean) => onHidden(new Set(visible ? [...hidden].filter((place) => place !== NONE) : [...hidden, NONE]));
+  return (
+    <tr class="group">
+      <td class="eye"><input type="checkbox" aria-label="Show blind review" checked={!hidden.has(NONE)} onChange={(event) => show(event.currentTarget.checked)} /></td>
+      <td class="code"><Swatch of={BLIND} />?</td>
+      <th scope="row" colSpan={2}>{BLIND.name}</th>
+      <td class="right number">{count(unseen)}</td>
+      <td colSpan={5} class="muted">in no class until an expert chose one</td>
     </tr>
   );
 }

@@ -45,6 +45,9 @@ export function SignDialog({ detail, classes, session, person, onClose, onSigned
           Goes out as {review.signed ? "corrected (C)" : "final (F)"}: a verified structured report, annotations and segmentation with your classes, and the result to the LIS.
         </p>
         {review.alerts.filter((alert) => alert.kind !== "review" && alert.kind !== "rescreen").map((alert) => <p key={alert.text} class="notice">{alert.text}</p>)}
+        {review.hidden > 0 && (
+          <p class="notice">{count(review.hidden)} cells of the blind review have no class of an expert. Signed so, they count with the model's, and the figures that go out are not those above.</p>
+        )}
         {review.open > 0 && (
           <label class="field">
             <span><strong class="number">{count(review.open)} of {count(review.needed)}</strong> mandatory reviews are open. To sign all the same, say why; the reason goes into the report.</span>

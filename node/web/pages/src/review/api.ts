@@ -45,6 +45,8 @@ export interface Review {
   /** Whether the case can be signed; who may is another question. */
   may_sign: boolean;
   blind: boolean;
+  /** Cells whose class of the model is not shown yet; the counts leave them out. */
+  hidden: number;
   bundle: Bundle | null;
   warnings: string[];
 }

@@ -123,14 +123,14 @@ export class ReviewSession {
       const foreign = changes.filter((change) => this.takeIn(change));
       if (foreign.some((change) => this.isHidden(change.cell))) await this.reload();
       if (foreign.length) this.notice = said(foreign);
-      this.review = await readReview(this.caseId, true);
+      await this.show(await readReview(this.caseId, true));
     });
   }
 
   /** Signs what is shown; resolves when the node has taken the signature. */
   async sign(reason: string): Promise<void> {
     await this.work;
-    this.review = await postSignature(this.caseId, this.review.run, this.review.version, reason);
+    await this.show(await postSignature(this.caseId, this.review.run, this.review.version, reason));
     this.tell();
   }
 
@@ -214,6 +214,12 @@ export class ReviewSession {
     this.cells.version[index] = change.version;
     this.cells.judge(index, this.placeOf(change.class_name));
     return true;
+  }
+
+  /** Takes in a review; a signature shows what blind review still hid. */
+  private async show(review: Review): Promise<void> {
+    this.review = review;
+    if (review.hidden === 0 && this.cells.model.includes(NONE)) await this.reload();
   }
 
   private async reload(): Promise<void> {

@@ -89,6 +89,8 @@ export interface Delivery {
 }
 
 export interface FileLink {
+  /** Whether it says what the model calls the cells, or counts them. */
+  tells_classes: boolean;
   name: string;
   kind: string;
   media_type: string;

@@ -2,10 +2,11 @@
 
 import type { CellClass } from "./api";
 
-export type Shape = "circle" | "triangle" | "square" | "diamond" | "cross";
+export type Shape = "circle" | "triangle" | "square" | "diamond" | "cross" | "ring";
 
 const SHAPES: [prefix: string, shape: Shape][] = [
   ["granulocytic", "circle"], ["monocytic", "triangle"], ["lymphoid", "square"], ["erythroid", "diamond"],
+  ["blind", "ring"],
 ];
 
 const CODES: Record<string, string> = {
@@ -33,6 +34,9 @@ const CODES: Record<string, string> = {
   "others": "OT",
 };
 
+/** How a cell is drawn whose class of the model is hidden until an expert chose one. */
+export const BLIND = { name: "Blind review", color: "#6b7683", lineage: "blind" };
+
 /** What a rejected cell becomes. */
 export const ARTEFACT = "others";
 
@@ -46,6 +50,7 @@ export const SHAPE_PATHS: Record<Shape, string> = {
   triangle: "M6 .8L11.6 11H.4z",
   square: "M1.2 1.2h9.6v9.6H1.2z",
   diamond: "M6 .2L11.8 6L6 11.8L.2 6z",
+  ring: "M6 .6a5.4 5.4 0 1 1 0 10.8a5.4 5.4 0 1 1 0-10.8zM6 3.4a2.6 2.6 0 1 0 0 5.2a2.6 2.6 0 1 0 0-5.2z",
   cross: "M3.2 1L6 3.8L8.8 1L11 3.2L8.2 6L11 8.8L8.8 11L6 8.2L3.2 11L1 8.8L3.8 6L1 3.2z",
 };
 

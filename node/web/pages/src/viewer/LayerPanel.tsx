@@ -9,7 +9,8 @@ interface Props {
   classes: CellClass[];
   hidden: ReadonlySet<number>;
   layers: Layers;
-  segments: () => Promise<Segments | undefined>;
+  /** Absent while they may not be shown. */
+  segments: (() => Promise<Segments | undefined>) | undefined;
   onChange: (layers: Layers) => void;
 }
 
@@ -22,7 +23,7 @@ export function LayerPanel({ classes, hidden, layers, segments, onChange }: Prop
       {TOGGLES.map(([name, title]) => (
         <Toggle key={name} label={title} checked={layers[name]} onChange={(shown) => onChange({ ...layers, [name]: shown })} />
       ))}
-      <Toggle label="Segmentation" checked={segmentation.on} onChange={segmentation.set} />
+      {segments && <Toggle label="Segmentation" checked={segmentation.on} onChange={segmentation.set} />}
       <label>
         Opacity
         <input type="range" min="10" max="100" value={layers.opacity * 100} onInput={(event) => onChange({ ...layers, opacity: Number(event.currentTarget.value) / 100 })} />
@@ -33,7 +34,7 @@ export function LayerPanel({ classes, hidden, layers, segments, onChange }: Prop
 
 /** The SEG of the case: its segments follow the visible classes. */
 function useSegmentLayer(
-  classes: CellClass[], segments: () => Promise<Segments | undefined>, hidden: ReadonlySet<number>, layers: Layers,
+  classes: CellClass[], segments: Props["segments"], hidden: ReadonlySet<number>, layers: Layers,
 ) {
   const [on, setOn] = useState(false);
   const loaded = useRef<Segments | undefined>(undefined);
@@ -43,7 +44,7 @@ function useSegmentLayer(
   const set = (visible: boolean) => {
     setOn(visible);
     if (loaded.current) return apply(visible);
-    void segments().then((found) => {
+    void segments?.().then((found) => {
       loaded.current = found;
       apply(visible);
     });

@@ -13,6 +13,8 @@ interface Props {
   detail: CaseDetail;
   classes: CellClass[];
   cells: CellTable | undefined;
+  /** Whether blind review still hides classes, which the segmentation tells. */
+  withheld: boolean;
   /** Grows when cells change. */
   changes: number;
   hidden: ReadonlySet<number>;
@@ -105,7 +107,7 @@ export function Viewer(props: Props) {
             <button type="button" aria-label="Zoom out" onClick={() => opened.slide.zoom(1 / 1.6)}>−</button>
             <button type="button" aria-label="Whole slide" onClick={() => opened.slide.fit()}>⤢</button>
           </div>
-          <LayerPanel classes={classes} hidden={hidden} layers={layers} onChange={setLayers} segments={segmentsOf(opened.slide, detail, classes)} />
+          <LayerPanel classes={classes} hidden={hidden} layers={layers} onChange={setLayers} segments={props.withheld ? undefined : segmentsOf(opened.slide, detail, classes)} />
         </>
       )}
     </div>

@@ -2,7 +2,7 @@
 
 import type { Selection } from "../gallery/selection";
 import type { CellClass } from "../shared/api";
-import { codeOf } from "../shared/classes";
+import { BLIND, codeOf } from "../shared/classes";
 import { NONE, type CellTable, type OutlineStore } from "./cells";
 import type { Mapping } from "./slide";
 import { edgeOf, Stamps } from "./stamps";
@@ -28,7 +28,6 @@ const MOST_CODES = 400;
 const MARGIN = 150; // slide pixels: half a large cell
 const REGION = "#00a5a5";
 const PASSED_OVER = "#5b6775";
-const HIDDEN_CLASS = "#6b7683";
 const INK = "#16202b";
 const TO_REVIEW = "#ffe3a3";
 
@@ -105,7 +104,7 @@ export class Overlay {
     for (const [id, corners] of this.outlines.within(area)) {
       const index = this.cells.indexOf(id);
       if (index === undefined || !this.isVisible(index) || !this.isNear(index, area)) continue;
-      const color = this.classes[this.cells.shown[index]!]?.color ?? HIDDEN_CLASS;
+      const { color } = this.classes[this.cells.shown[index]!] ?? BLIND;
       const path = new Path2D(); // one for all of a class would be slower: painting takes time for all it spans
       const low = trace(path, mapping, corners);
       context.lineWidth = thick + 2;

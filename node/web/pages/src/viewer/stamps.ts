@@ -1,11 +1,10 @@
 /** Many cells as small marks, written straight into pixels: a hundred thousand take a few milliseconds. */
 
 import type { CellClass } from "../shared/api";
-import { SHAPE_PATHS, shapeOf, type Shape } from "../shared/classes";
+import { BLIND, SHAPE_PATHS, shapeOf, type Shape } from "../shared/classes";
 import { NONE, type CellTable } from "./cells";
 import type { Mapping } from "./slide";
 
-const HIDDEN_CLASS = { color: "#6b7683", shape: "circle" as Shape };
 const LEAST_ALPHA = 96; // fainter pixels of a mark's edge are left out
 
 /** The pixels of one mark around its centre, with their colour as canvas memory has it. */
@@ -27,8 +26,8 @@ export class Stamps {
     if (this.image?.width !== width || this.image.height !== height) this.image = context.createImageData(width, height);
     const scale = width / mapping.width;
     const radius = Math.round(Math.min(4.5, Math.max(1.5, 24 / mapping.resolution)) * scale * 2) / 2;
-    const stamps = [HIDDEN_CLASS, ...this.classes.map((one) => ({ color: one.color, shape: shapeOf(one.lineage) }))]
-      .map(({ color, shape }, place) => (hides(place + NONE) ? undefined : this.stamp(color, shape, radius, opacity)));
+    const stamps = [BLIND, ...this.classes]
+      .map(({ color, lineage }, place) => (hides(place + NONE) ? undefined : this.stamp(color, shapeOf(lineage), radius, opacity)));
     const pixels = new Uint32Array(this.image.data.buffer);
     pixels.fill(0);
     const [a, b, c, d, e, f] = [mapping.a, mapping.b, mapping.c, mapping.d, mapping.e, mapping.f].map((value) => value * scale) as [number, number, number, number, number, number];
