@@ -25,6 +25,7 @@ WAIT_SLIDE = "give_up_slide"
 COUNT = "count"
 SIGN = "sign"
 DELIVER = "deliver"
+NOTIFY = "notify"
 
 
 class Work:

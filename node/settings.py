@@ -23,6 +23,7 @@ Seconds = Annotated[float, Field(gt=0)]
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f]+$")]
 Name = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")]
 _ORIGIN = r"^https?://[^/?#\s]+$"
+_HOOK = r"^(https?://[^/?#\s]+[^#\s]*)?$"
 _WEB_ADDRESS = r"^(https?://[^?#\s]*[^?#\s/])?$"
 MatchKey = Literal["accession", "container", "specimen"]
 
@@ -183,6 +184,12 @@ class ReportSettings(Section):
         return path
 
 
+class NotifySettings(Section):
+    """Who is told of an urgent case; empty: nobody."""
+
+    url: Annotated[str, Field(pattern=_HOOK)] = ""
+
+
 class RetrySettings(Section):
     """How often, and after how long, a thing that failed is tried again.
 
@@ -254,6 +261,7 @@ class Settings(BaseSettings):
     analysis: AnalysisSettings = AnalysisSettings()
     review: ReviewSettings = ReviewSettings()
     report: ReportSettings = ReportSettings()
+    notify: NotifySettings = NotifySettings()
     retry: RetrySettings = RetrySettings()
     log: LogSettings = LogSettings()
     pacs: tuple[PacsSettings, ...] = ()
@@ -275,6 +283,13 @@ class Settings(BaseSettings):
         names = [*(pacs.name for pacs in self.pacs), *(lis.name for lis in self.lis)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             msg = f"two destinations are named {twice[0]!r}; give each [[pacs]] and [[lis]] its own name"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _notice_has_a_page(self) -> "Settings":
+        if self.notify.url and not self.web.public_url:
+            msg = "notify.url needs web.public_url, the address under which the receiver finds the case's page"
             raise ValueError(msg)
         return self
 

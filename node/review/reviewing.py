@@ -17,7 +17,7 @@ from node.errors import NoAnalysis, ReviewConflict, ReviewRefused, WrongState
 from node.people.accounts import Person
 from node.queues import Work
 from node.recent import Recent
-from node.results import run_book
+from node.results import notifier, run_book
 from node.results.alerts import Alert, alerts, for_worklist
 from node.results.run_book import RunRecord
 from node.review import marking, review_book
@@ -157,6 +157,7 @@ class Reviewing:
                 .where(case_table.c.id == case_id)
                 .values(review_alerts=texts, urgent=urgent, updated_at=now)
             )
+            notifier.ask_if_urgent(connection, self._work, self._settings.notify, case_id)
             detail = f"run {run}: {len(kept)} cells, versions {kept[0].version} to {kept[-1].version}"
             audit.record(connection, person.name, "cells changed", subject=case_id, detail=detail)
         return kept

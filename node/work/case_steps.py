@@ -16,7 +16,7 @@ from node.database import cases as case_table
 from node.errors import CaseCancelled, RepeatedCrash
 from node.intake import order_book
 from node.queues import Work
-from node.results import delivery_book, run_book
+from node.results import delivery_book, notifier, run_book
 from node.results.archive import analysis_file, load_analysis, save_analysis
 from node.results.delivery import destinations
 from node.results.outputs import Output
@@ -220,6 +220,7 @@ class CaseSteps:
             holds = [case.hold_cause, hold if hold not in case.hold_cause else ""]
             run_book.keep_run(connection, record)
             self._writer.keep(connection, report, made)
+            notifier.ask_if_urgent(connection, self._work, self._settings.notify, report.case_id)
             connection.execute(
                 case_table.update()
                 .where(case_table.c.id == report.case_id)

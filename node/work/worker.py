@@ -24,6 +24,7 @@ from node.intake.linking import Linking
 from node.opening import open_existing
 from node.queues import APPLICATION, CASES, DELIVERIES, INTAKE, SIGNATURES, Work
 from node.results.delivery import Deliverer
+from node.results.notifier import Notifier
 from node.results.result_writer import ResultWriter
 from node.settings import Settings
 from node.views import CaseState
@@ -62,7 +63,8 @@ def run_worker(settings: Settings, *, parent: int | None = None) -> None:
         steps = CaseSteps(settings, database, work, inference, writer)
         signing = SigningSteps(settings, database, work, writer)
         linking = Linking(settings.intake, database, work)
-        Workflows(steps, signing, linking, Deliverer(settings, database, work), settings)
+        deliverer, notifier = Deliverer(settings, database, work), Notifier(settings, database, work)
+        Workflows(steps, signing, linking, deliverer, notifier, settings)
         DBOS.launch()
         DBOS.register_queue(CASES, worker_concurrency=1, polling_interval_sec=_POLL_S, on_conflict="always_update")
         DBOS.register_queue(SIGNATURES, worker_concurrency=1, polling_interval_sec=_POLL_S, on_conflict="always_update")

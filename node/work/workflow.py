@@ -13,8 +13,9 @@ from dbos import DBOS, DBOSConfiguredInstance, StepOptions
 
 from node.errors import CaseCancelled, NodeError, answer
 from node.intake.linking import Linking
-from node.queues import CLASS, COUNT, DELIVER, INSTANCE, LINK, SETTLE, SIGN, WAIT_ORDER, WAIT_SLIDE
+from node.queues import CLASS, COUNT, DELIVER, INSTANCE, LINK, NOTIFY, SETTLE, SIGN, WAIT_ORDER, WAIT_SLIDE
 from node.results.delivery import Deliverer
+from node.results.notifier import Notifier
 from node.settings import Settings
 from node.work.case_steps import CaseSteps
 from node.work.signing_steps import SigningSteps
@@ -29,13 +30,20 @@ class Workflows(DBOSConfiguredInstance):
     """The workflows of this node; DBOS finds the instance by its name."""
 
     def __init__(
-        self, steps: CaseSteps, signing: SigningSteps, linking: Linking, deliverer: Deliverer, settings: Settings
+        self,
+        steps: CaseSteps,
+        signing: SigningSteps,
+        linking: Linking,
+        deliverer: Deliverer,
+        notifier: Notifier,
+        settings: Settings,
     ) -> None:
         super().__init__(INSTANCE)
         self._steps = steps
         self._signing = signing
         self._linking = linking
         self._deliverer = deliverer
+        self._notifier = notifier
         self._settings = settings
 
     @DBOS.workflow(name=COUNT)
@@ -81,6 +89,10 @@ class Workflows(DBOSConfiguredInstance):
     @DBOS.workflow(name=DELIVER)
     def deliver(self, delivery_id: str, generation: int, attempt: int) -> None:
         self._step("attempt", self._deliverer.attempt, delivery_id, generation, attempt)
+
+    @DBOS.workflow(name=NOTIFY)
+    def notify(self, case_id: str, reason: str, attempt: int) -> None:
+        self._step("notify", self._notifier.attempt, case_id, reason, attempt)
 
     def _step(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         retry = self._settings.retry

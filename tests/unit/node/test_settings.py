@@ -62,6 +62,8 @@ def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ('[web]\ndicomweb_addresses = ["everyone"]\n', "web.dicomweb_addresses.0"),
         ('[report]\nfont = "/nowhere/font.ttf"\n', "report.font"),
         ('[report]\npaper = "A5"\n', "report.paper"),
+        ('[notify]\nurl = "ftp://x/y"\n[web]\npublic_url = "http://n"\n', "notify.url"),
+        ('[notify]\nurl = "https://x/y?key=1"\n', "web.public_url"),
         ('[[pacs]]\nname = "a"\nurl = "http://x"\nport = 1\n', "pacs.0"),
         ('[[pacs]]\nname = "a"\nhost = "x"\n', "pacs.0"),
         ('[[lis]]\nname = "a"\nhost = "x"\nport = 1\n[[lis]]\nname = "a"\nhost = "y"\nport = 1\n', "'a'"),
