@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from node import audit, dispatch
-from node.cases import list_cases, read_case
+from node.cases import current, list_cases, read_case
 from node.database import Database
 from node.errors import UnknownCase
 from node.opening import open_existing
@@ -72,6 +72,27 @@ def show(
         print(json.dumps(asdict(view), default=str))
         return
     _print_case(view)
+
+
+@app.command("audit")
+def audited(
+    case: Case,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    config: Config = None,
+) -> None:
+    """Who opened one case, changed its cells, signed it or acted on it, and when."""
+    with open_existing(load_settings(config).database_url).read() as connection:
+        current(connection, case)
+        entries = audit.read(connection, case)
+    if as_json:
+        print(json.dumps([asdict(entry) for entry in entries], default=str))
+        return
+    table = Table(box=SIMPLE_HEAD)
+    for heading in ("when", "who", "what", ""):
+        table.add_column(heading, no_wrap=heading == "when")
+    for entry in entries:
+        table.add_row(f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}", entry.actor, entry.action, entry.detail)
+    Console().print(table)
 
 
 @app.command()

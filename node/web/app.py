@@ -23,6 +23,7 @@ from node.web.headers import SecurityHeaders
 from node.web.health import health
 from node.web.identity import find_viewer, may_use_dicomweb
 from node.web.limits import TimelyBodies
+from node.web.opened import OpenedCases, audit_opening
 from node.web.problems import RequestError, install_problem_answers
 from node.web.proxies import ProxiedRequests
 from node.web.render import render
@@ -59,11 +60,12 @@ def create_web(sources: WebSources) -> FastAPI:
         inline_bytes=sources.settings.inline_bytes,
     )
     app.state.cell_book = sources.cells
+    app.state.opened_cases = OpenedCases(sources.database)
     install_problem_answers(app)
     app.include_router(health)
     app.include_router(session)
     for part in (api, actions, events, cells, reviews):
-        app.include_router(part, dependencies=[Depends(find_viewer)])
+        app.include_router(part, dependencies=[Depends(find_viewer), Depends(audit_opening)])
     for service in (search, retrieve, render, storing):
         app.include_router(service, dependencies=[Depends(may_use_dicomweb)])
     for address, name in _PAGES.items():

@@ -24,11 +24,15 @@ _BASIC = {"WWW-Authenticate": 'Basic realm="Marrow Node", charset="UTF-8"'}
 def find_person(request: Request, sources: Sources) -> Person | None:
     """Who is signed in, None when nobody is."""
     token = request.cookies.get(COOKIE)
-    unattended = UNATTENDED in request.headers or request.headers.get("accept") == "text/event-stream"
-    person = sources.sessions.person(token, used=not unattended) if token else None
+    person = sources.sessions.person(token, used=not is_unattended(request)) if token else None
     if person is None and sources.settings.demo_reviewer and _is_local(request):
         return DEMO_REVIEWER
     return person
+
+
+def is_unattended(request: Request) -> bool:
+    """Whether a page asks by itself, and nobody did anything."""
+    return UNATTENDED in request.headers or request.headers.get("accept") == "text/event-stream"
 
 
 def _at_least(role: Role) -> Callable[[Person | None], Person]:

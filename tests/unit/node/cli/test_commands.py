@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from node import audit
 from node.cli import commands as cli
 from node.settings import default_file
 from node.views import CaseState
@@ -193,6 +194,21 @@ def test_requeue_and_accept_only_what_may_be(run: Run, config: Path, site: Site)
     assert "has sent a result" in refused(run("cases", "cancel", done, "--reason", "ok", "--config", config))
     code, out, _ = run("cases", "cancel", held, "--reason", "not needed", "--config", config)
     assert (code, out) == (0, f"{held}: cancelled\n")
+
+
+def test_the_audit_of_a_case_is_shown(run: Run, config: Path, site: Site) -> None:
+    case_id, other = reported_case(site), reported_case(site)
+    with site.database.write() as connection:
+        audit.record(connection, "anna", "case opened", subject=case_id, detail="session 0f")
+        audit.record(connection, "otto", "case opened", subject=other)
+    code, out, _ = run("cases", "audit", case_id, "--config", config)
+    assert code == 0
+    assert "anna" in out
+    assert "case opened" in out
+    assert "otto" not in out
+    (entry,) = json.loads(run("cases", "audit", case_id, "--json", "--config", config)[1])
+    assert (entry["actor"], entry["action"], entry["detail"]) == ("anna", "case opened", "session 0f")
+    assert "there is no case C0" in refused(run("cases", "audit", "C0", "--config", config))
 
 
 def test_people_are_added_listed_and_disabled(
