@@ -66,6 +66,14 @@ def disable(name: Name, config: Config = None) -> None:
 
 
 @app.command()
+def enable(name: Name, config: Config = None) -> None:
+    """Let a disabled person sign in again, with the password they had."""
+    with _database(config) as database:
+        accounts.enable_account(database, name, actor=getpass.getuser())
+    print(f"{name}: enabled")
+
+
+@app.command()
 def password(name: Name, config: Config = None) -> None:
     """Set a person's password, asked for or taken from NODE_USER_PASSWORD; ends their sessions."""
     with _database(config) as database:

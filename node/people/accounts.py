@@ -105,6 +105,27 @@ def list_accounts(database: Database) -> tuple[Account, ...]:
     )
 
 
+def full_names(database: Database) -> dict[str, str]:
+    """What everybody is called, by account; the demo reviewer too."""
+    with database.read() as connection:
+        rows = connection.execute(sa.select(accounts.c.name, accounts.c.full_name)).all()
+    return {DEMO_REVIEWER.name: DEMO_REVIEWER.full_name} | {row.name: row.full_name for row in rows}
+
+
+def enable_account(database: Database, name: str, *, actor: str) -> None:
+    """Let a person sign in again by a disabled account, with the password it had.
+
+    Raises
+    ------
+    UnknownAccount
+        There is no such account.
+
+    """
+    with database.write() as connection:
+        _change(connection, name, disabled=False)
+        audit.record(connection, actor, "account enabled", subject=name)
+
+
 def disable_account(database: Database, name: str, *, actor: str) -> None:
     """Let nobody sign in by an account any more, and end its sessions; what was done under its name stays.
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from node import audit
 from node.errors import ReviewConflict
+from node.people.accounts import full_names
 from node.review.agreement import agreement
 from node.review.marking import Wanted
 from node.review.training_data import training_files
@@ -24,7 +25,7 @@ from node.web.review_answers import (
     ChangesMade,
     ReviewAnswer,
     cell_answer,
-    change_answer,
+    change_answers,
     review_answer,
 )
 from node.web.sources import Sources
@@ -73,7 +74,7 @@ def read_review(case_id: str, sources: Sources) -> ReviewAnswer:
 @reviews.get("/cases/{case_id}/review/changes")
 def read_changes(case_id: str, sources: Sources, since: Annotated[int, Query(ge=0, le=2**62)] = 0) -> Changes:
     """Everybody's changes of the current run after a version, oldest first."""
-    changes = tuple(change_answer(change) for change in sources.reviewing.changes(case_id, since))
+    changes = change_answers(sources.reviewing.changes(case_id, since), full_names(sources.database))
     return Changes(version=changes[-1].version if changes else since, changes=changes)
 
 
@@ -89,10 +90,11 @@ def change(case_id: str, wanted: WantedChanges, person: Reviewer, sources: Sourc
             str(exc),
             field="changes" if exc.changes else "run",
             remedy="look at the cells again, then decide" if exc.changes else "load the case again",
-            details={"conflicts": [change_answer(each) for each in exc.changes]},
+            details={"conflicts": change_answers(exc.changes, full_names(sources.database))},
         ) from exc
     after = review_answer(sources.reviewing.open(case_id))
-    return ChangesMade(version=kept[-1].version, changes=tuple(change_answer(each) for each in kept), review=after)
+    changes = change_answers(kept, {person.name: person.full_name})
+    return ChangesMade(version=kept[-1].version, changes=changes, review=after)
 
 
 @reviews.get("/cases/{case_id}/cells/{cell_id}")
@@ -103,7 +105,7 @@ def read_cell(case_id: str, cell_id: Annotated[int, Field(ge=0, le=2**31 - 1)], 
     if not len(places):
         raise RequestError(404, "no such cell", field="cell_id", remedy="take the ids from /cells")
     history = sources.reviewing.history(case_id, opened.run, cell_id)
-    return cell_answer(opened, int(places[0]), history)
+    return cell_answer(opened, int(places[0]), change_answers(history, full_names(sources.database)))
 
 
 @reviews.post("/cases/{case_id}/sign", status_code=202)

@@ -1,7 +1,7 @@
 """What the pages are told of a review: values as JSON, without what blind review hides."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,12 +17,13 @@ from pipeline.geometry import area
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeAnswer:
-    """One change of a cell; `version` is then the cell's."""
+    """One change of a cell; `version` is then the cell's, `actor` an account and `full_name` who has it."""
 
     cell: int
     version: int
     class_name: str | None
     actor: str
+    full_name: str
     at: datetime
 
 
@@ -184,14 +185,22 @@ def _signature(signature: Signature) -> SignatureAnswer:
     )
 
 
-def change_answer(change: Change) -> ChangeAnswer:
-    """A change as the pages get it."""
-    return ChangeAnswer(
-        cell=change.cell, version=change.version, class_name=change.class_name, actor=change.actor, at=change.at
+def change_answers(changes: Iterable[Change], names: Mapping[str, str]) -> tuple[ChangeAnswer, ...]:
+    """Changes as the pages get them; `names` are full names by account."""
+    return tuple(
+        ChangeAnswer(
+            cell=change.cell,
+            version=change.version,
+            class_name=change.class_name,
+            actor=change.actor,
+            full_name=names.get(change.actor, change.actor),
+            at=change.at,
+        )
+        for change in changes
     )
 
 
-def cell_answer(opened: Review, row: int, history: Sequence[Change]) -> CellAnswer:
+def cell_answer(opened: Review, row: int, history: tuple[ChangeAnswer, ...]) -> CellAnswer:
     """The cell in a row of the review's table, as the pages get it."""
     cell, chosen = opened.analysis.cells[row], int(opened.marks.expert[row])
     unseen = bool(marking.hidden(opened.table, opened.marks)[row])
@@ -212,5 +221,5 @@ def cell_answer(opened: Review, row: int, history: Sequence[Change]) -> CellAnsw
         version=int(opened.marks.versions[row]),
         need=int(marking.needs(opened.table, opened.marks)[row]),
         look_alikes=() if unseen else marking.look_alikes(cell.class_name),
-        history=tuple(change_answer(each) for each in history),
+        history=history,
     )

@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from node.codes import load_codes
-from node.people.accounts import Person, Role
+from node.people.accounts import Person, Role, add_account, full_names
+from node.people.passwords import Passwords
 from node.results.result_writer import ResultWriter
 from node.review.marking import Wanted
 from node.settings import ReviewSettings, Settings
@@ -53,6 +54,9 @@ def stored(site: Site, case_id: str) -> dict[int, str | None]:
 
 def change_elsewhere(site: Site, case_id: str, cell: int, class_name: str) -> None:
     """Another reviewer's change."""
+    if OTHER.name not in full_names(site.database):
+        who = {"name": OTHER.name, "full_name": OTHER.full_name, "role": OTHER.role, "password": "a quiet sentence"}
+        add_account(site.database, Passwords(), **who, actor="test")
     reviewing = site.web_sources().reviewing
     seen = max((change.version for change in reviewing.history(case_id, 0, cell)), default=0)
     reviewing.change(case_id, 0, [Wanted(cell=cell, seen=seen, class_name=class_name)], OTHER)
@@ -125,9 +129,9 @@ def test_whoever_comes_second_is_told_who_was_first(
     page.route("**/review/changes?*", lambda route: route.abort())  # the news comes too late
     change_elsewhere(site, case_id, cells[0], "monocyte")
     page.keyboard.press("l")
-    dialog = page.get_by_role("dialog", name="weber changed this cell first")
+    dialog = page.get_by_role("dialog", name="Dr. Anna Weber changed this cell first")
     expect(dialog).to_be_visible()
-    expect(dialog.get_by_role("row", name=re.compile(f"{cells[0]} monocyte weber"))).to_be_visible()
+    expect(dialog.get_by_role("row", name=re.compile(f"{cells[0]} monocyte Dr. Anna Weber"))).to_be_visible()
     assert stored(site, case_id) == {cells[0]: "monocyte"}
     keep_picture(page, "conflict")
     assert serious_faults(page) == []
@@ -142,7 +146,7 @@ def test_what_another_reviewer_does_appears(page: Page, tiles: Locator, site: Si
     cell = number(tiles.nth(4))
     change_elsewhere(site, case_id, cell, "plasma cell")
     expect(expert(page, "plasma cell")).to_have_text("440")
-    expect(page.get_by_text("weber changed one cell")).to_be_visible()
+    expect(page.get_by_text("Dr. Anna Weber changed one cell")).to_be_visible()
     expect(page.get_by_role("group", name="Myeloblast").locator(f"#cell-{cell}")).to_have_count(0)
 
 

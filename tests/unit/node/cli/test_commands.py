@@ -227,6 +227,9 @@ def test_people_are_added_listed_and_disabled(
     assert "Dr. Anna Beispiel" in out
     assert "disabled" in out
     assert "no account otto" in refused(run("user", "disable", "otto", "--config", config))
+    assert run("user", "enable", "anna", "--config", config) == (0, "anna: enabled\n", "")
+    assert "disabled" not in run("user", "list", "--config", config)[1]
+    assert "no account otto" in refused(run("user", "enable", "otto", "--config", config))
     assert b"a quiet sentence" not in (tmp_path / "node.sqlite").read_bytes()
 
 

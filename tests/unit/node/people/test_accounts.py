@@ -8,7 +8,16 @@ import sqlalchemy as sa
 
 from node.database import Database, accounts, audit, sessions, sign_in_failures
 from node.errors import AccountError, SignInRefused, SlowDown, UnknownAccount
-from node.people.accounts import Person, Role, add_account, disable_account, list_accounts, set_password
+from node.people.accounts import (
+    Person,
+    Role,
+    add_account,
+    disable_account,
+    enable_account,
+    full_names,
+    list_accounts,
+    set_password,
+)
 from node.people.passwords import Passwords
 from node.people.sessions import Sessions, token_hash
 from node.people.sign_in import BY_ACCOUNT, BY_ADDRESS, SignIn
@@ -193,6 +202,16 @@ def test_disabling_ends_sessions_and_sign_in(anna: Person, book: Sessions, sign_
         sign_in.check("anna", PASSWORD, "")
     with pytest.raises(UnknownAccount):
         disable_account(database, "otto", actor="root")
+    enable_account(database, "anna", actor="root")
+    assert sign_in.check("anna", PASSWORD, "") == anna
+    assert book.person(token) is None, "what was ended stays ended"
+    assert audited(database)[-1] == ("root", "account enabled", "anna")
+    with pytest.raises(UnknownAccount):
+        enable_account(database, "otto", actor="root")
+
+
+def test_everybody_has_a_full_name(anna: Person, database: Database) -> None:
+    assert full_names(database) == {"anna": "Dr. Anna Beispiel", "demo": "Demo reviewer"}
 
 
 def test_a_new_password_ends_the_other_sessions(

@@ -116,11 +116,14 @@ def test_two_reviewers_do_not_overwrite_each_other(first: Reviewer, second: Revi
     assert refused["remedy"]
     (conflict,) = refused["conflicts"]
     assert (conflict["cell"], conflict["class_name"], conflict["actor"]) == (2, "lymphocyte", "reviewer")
+    assert conflict["full_name"] == "Test Reviewer"
     assert conflict["version"] == made["changes"][1]["version"]
     assert second.read("cells")["expert"][2] == -1, "all or nothing"
     again = second.change((2, conflict["version"], "plasma cell"), (3, 0, "plasma cell"))
     assert again.status_code == 200
-    assert [change["actor"] for change in first.read("cells/2")["history"]] == ["reviewer", "admin"]
+    history = first.read("cells/2")["history"]
+    assert [change["actor"] for change in history] == ["reviewer", "admin"]
+    assert [change["full_name"] for change in history] == ["Test Reviewer", "Test Admin"]
 
 
 def test_undo_is_one_more_change(first: Reviewer) -> None:

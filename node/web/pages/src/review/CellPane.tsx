@@ -124,7 +124,7 @@ function Past({ facts }: { facts: CellFacts }) {
   return (
     <ol class="cell-past" aria-label="History of the cell" tabIndex={0}>
       {[...facts.history].reverse().map((change) => (
-        <li key={change.at}><strong>{change.class_name ?? "back to the model"}</strong> {change.actor} <time class="muted number" dateTime={change.at}>{exactTime(change.at)}</time></li>
+        <li key={change.at}><strong>{change.class_name ?? "back to the model"}</strong> {change.full_name} <time class="muted number" dateTime={change.at}>{exactTime(change.at)}</time></li>
       ))}
     </ol>
   );

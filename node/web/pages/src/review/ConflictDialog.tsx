@@ -18,7 +18,7 @@ interface Props {
 
 export function ConflictDialog({ conflict, cells, classes, onChoose }: Props) {
   const { theirs, step } = conflict;
-  const people = [...new Set(theirs.map((change) => change.actor))].join(" and ");
+  const people = [...new Set(theirs.map((change) => change.full_name))].join(" and ");
   const wished = new Map(step.map((move) => [cells.id[move.index]!, move.to]));
   const named = (name: string | null) => classes.find((one) => one.name === name);
   const rest = theirs.length - LISTED;
@@ -32,7 +32,7 @@ export function ConflictDialog({ conflict, cells, classes, onChoose }: Props) {
             <tr key={change.cell}>
               <th scope="row" class="number">{change.cell}</th>
               <td><ClassName of={named(change.class_name)} /></td>
-              <td>{change.actor} <span class="muted number">{exactTime(change.at)}</span></td>
+              <td>{change.full_name} <span class="muted number">{exactTime(change.at)}</span></td>
               <td><ClassName of={classes[wished.get(change.cell) ?? NONE]} /></td>
             </tr>
           ))}

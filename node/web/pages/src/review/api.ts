@@ -66,7 +66,7 @@ export interface CellFacts {
   /** Side of the square field the classifier saw, which `saliency` covers. */
   field_um: number;
   saliency: number[][] | null;
-  history: { class_name: string | null; actor: string; at: string }[];
+  history: { class_name: string | null; full_name: string; at: string }[];
   need: number;
   look_alikes: string[];
 }
@@ -85,7 +85,9 @@ export interface Made {
 }
 
 export interface MadeBy extends Made {
+  /** An account. */
   actor: string;
+  full_name: string;
   at: string;
 }
 

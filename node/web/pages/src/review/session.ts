@@ -265,6 +265,6 @@ export function useSession(session: ReviewSession | undefined): number {
 }
 
 function said(changes: MadeBy[]): string {
-  const people = [...new Set(changes.map((change) => change.actor))].join(" and ");
+  const people = [...new Set(changes.map((change) => change.full_name))].join(" and ");
   return `${people} changed ${changes.length === 1 ? "one cell" : `${changes.length} cells`}`;
 }
