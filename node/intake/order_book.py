@@ -19,6 +19,7 @@ from node.database import cases as case_table
 from node.database import order_keys, orders
 from node.intake.matching import order_keys as keys_of
 from node.queues import LINK, WAIT_SLIDE, Work
+from node.review import review_book
 from node.settings import IntakeSettings
 from node.views import CaseState
 from pipeline.domain import EntityId, Order
@@ -28,7 +29,8 @@ _CANCEL = frozenset({"CA", "OC", "DC", "OD", "RP"})
 _NEW = frozenset({"NW", "RO"})
 _NO_CHANGE = frozenset({"SC", "SN", "NA"})
 _OPEN = (CaseState.ORDERED, CaseState.WAITING, CaseState.QUEUED, CaseState.RUNNING, CaseState.HELD, CaseState.FAILED)
-_STATUS = {  # ORC-5, table 0038
+_COMPLETE = "CM"  # ORC-5, table 0038: a result was signed, whatever is done with the case since
+_STATUS = {  # ... until then
     CaseState.ORDERED: "SC",
     CaseState.WAITING: "SC",
     CaseState.QUEUED: "SC",
@@ -209,7 +211,10 @@ def _number(number: EntityId | None) -> str:
 
 
 def _with_standing(connection: Connection, outcome: Outcome, known: Row[Any], namespace: str) -> Outcome:
-    """The outcome with ORC-5 and ORC-3: those of the order's first case that goes on, else of its first."""
+    """The outcome with ORC-5 and ORC-3: those of the order's first case that goes on, else of its first.
+
+    What the LIS is told agrees with ORC-5 of the results: CM from the first signed one on.
+    """
     case = connection.execute(
         sa.select(case_table.c.id, case_table.c.state)
         .where(case_table.c.order_id == known.id)
@@ -218,8 +223,9 @@ def _with_standing(connection: Connection, outcome: Outcome, known: Row[Any], na
     if case is None:
         return outcome
     order = read_order(connection, known.id)
+    signed = review_book.last_signed_result(connection, case.id) is not None
     return replace(
         outcome,
-        order_status=_STATUS[CaseState(case.state)],
+        order_status=_COMPLETE if signed else _STATUS[CaseState(case.state)],
         filler_order_number=filler_order_number(order, case.id, namespace),
     )

@@ -13,7 +13,7 @@ from hl7.messages import Message, read_message
 from hl7.placer import encode_order
 from hl7.results import encode_oru
 from node.cases import list_cases, read_case
-from node.database import Database, cases, instances, messages, orders, slides
+from node.database import Database, cases, instances, messages, objects, orders, signatures, slides
 from node.intake.intake import Intake
 from node.intake.linking import Linking
 from node.queues import Work
@@ -231,6 +231,29 @@ def test_what_is_resulted_is_not_taken_back(intake: Intake, database: Database, 
         connection.execute(cases.update().values(state=CaseState.REPORTED))
     assert values(send(intake, build_order(), control, "M2"), "ORC", 1) == [refused]
     assert only_case(database).state is CaseState.REPORTED
+
+
+def test_an_order_whose_result_is_signed_is_complete(intake: Intake, database: Database) -> None:
+    """ORC-5 (table 0038), whatever the LIS asks."""
+    send(intake, build_order())
+    case_id = only_case(database).case_id
+    with database.write() as connection:
+        connection.execute(cases.update().values(state=CaseState.REPORTED, result_status="P"))
+    assert values(send(intake, build_order(), control_id="M2"), "ORC", 5) == ["A"], "some results"
+    signature = {"case_id": case_id, "revision": 1, "run": 1, "version": 0, "status": "F", "at": AT}
+    made = {"case_id": case_id, "revision": 1, "kind": "ORU", "name": "oru.hl7", "media_type": "", "path": ""}
+    with database.write() as connection:
+        connection.execute(signatures.insert().values(name="anna", full_name="Dr. Anna Beispiel", **signature))
+        connection.execute(cases.update().values(state=CaseState.DELIVERING))
+    assert values(send(intake, build_order(), control_id="M3"), "ORC", 5) == ["IP"], "its result is not made yet"
+    with database.write() as connection:
+        connection.execute(objects.insert().values(sha256="", created_at=AT, **made))
+    for number, (control, answer) in enumerate((("NW", "OK"), ("SC", "OK"), ("CA", "UC"), ("XO", "UX"))):
+        for state in (CaseState.REPORTED, CaseState.HELD):
+            with database.write() as connection:
+                connection.execute(cases.update().values(state=state))
+            told = send(intake, build_order(), control, f"{state}{number}")
+            assert (values(told, "ORC", 1), values(told, "ORC", 5)) == ([answer], ["CM"])
 
 
 def test_change(intake: Intake, database: Database) -> None:
