@@ -19,6 +19,7 @@ from hl7.text import codec_name, escape, write_segment, write_time
 from pipeline.domain import EntityId
 
 _OWN_CODES = re.compile(rb"\rMSA.([AC][AER])")  # MSA-1 of answers that this module wrote
+_REFUSALS = frozenset({"AE", "AR", "CE", "CR"})
 _FRAME_BYTES = {0x0B: None, 0x1C: None}  # MLLP's own: what is repeated of a request must not end the frame
 LONGEST_CONTROL_ID = 20  # MSH-10, ST of 20 up to 2.5.1
 _ANSWERS = {  # request → message type, trigger and structure of its application answer
@@ -198,6 +199,7 @@ def read_ack(message: bytes, control_id: str) -> None:
         f"the receiver answered {code or 'no code'}{f' ({where})' if where else ''}",
         code=code,
         retryable=code not in {"AE", "CE"},
+        may_have_it=code not in _REFUSALS,
     )
 
 

@@ -38,9 +38,13 @@ class ParseError(Hl7Error):
 
 
 class NotAcknowledged(Hl7Error):
-    """A receiver refused a message or did not answer."""
+    """A receiver refused a message or did not answer.
 
-    def __init__(self, message: str, *, code: str = "", retryable: bool) -> None:
+    `may_have_it` is false when it surely has not taken the message: nothing was sent, or it said so.
+    """
+
+    def __init__(self, message: str, *, code: str = "", retryable: bool, may_have_it: bool = True) -> None:
         super().__init__(message)
         self.code = code
         self.retryable = retryable
+        self.may_have_it = may_have_it

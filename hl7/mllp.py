@@ -302,18 +302,21 @@ def send(
     """
     if START in message or END in message:
         raise FramingError("the message holds an MLLP start or end byte (0x0B, 0x1C): escape it")
-    control_id = read_header(message).control_id
+    control_id, begun = read_header(message).control_id, False
     try:
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(socket.create_connection((host, port), timeout=timeout_s))
             if tls is not None:
                 connection = stack.enter_context(tls.wrap_socket(connection, server_hostname=host))
+            begun = True
             connection.sendall(frame(message))
             answer = _receive(connection, time.monotonic() + timeout_s)
     except TimeoutError as error:
-        raise NotAcknowledged(f"{host}:{port} did not answer within {timeout_s:g} s", retryable=True) from error
+        text = f"{host}:{port} did not answer within {timeout_s:g} s"
+        raise NotAcknowledged(text, retryable=True, may_have_it=begun) from error
     except OSError as error:
-        raise NotAcknowledged(f"{host}:{port} cannot be reached: {error.strerror or error}", retryable=True) from error
+        text = f"{host}:{port} cannot be reached: {error.strerror or error}"
+        raise NotAcknowledged(text, retryable=True, may_have_it=begun) from error
     read_ack(answer, control_id)
     return answer
 

@@ -205,6 +205,7 @@ deliveries = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     _text("problem"),
     sa.Column("next_attempt_at", UtcDateTime),
+    sa.Column("handed_over_at", UtcDateTime),  # to a LIS, which may have taken it; null when it surely has not
     sa.Column("updated_at", UtcDateTime, nullable=False),
 )
 

@@ -9,7 +9,7 @@ from node import cases
 from node.database import deliveries, slides
 from node.errors import WrongState
 from node.queues import CASES, COUNT, SIGN, SIGNATURES, Work
-from node.results.delivery_book import restart_deliveries
+from node.results.delivery_book import restart_deliveries, supersede
 from node.review import review_book
 from node.review.review_book import Signature
 from node.views import CaseState
@@ -138,6 +138,7 @@ def cancel(connection: Connection, case_id: str, actor: str, reason: str) -> Non
 
 
 def _begin_signing(connection: Connection, work: Work, signature: Signature, cause: str, actor: str) -> None:
+    supersede(connection, signature.case_id, signature.revision)  # now, so that what the LIS has stays known
     cases.move(
         connection,
         signature.case_id,

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Row
 from dicom_io.errors import PeerError
 from dicom_io.sender import Peer, send, stow
 from hl7 import mllp
+from hl7.errors import NotAcknowledged
 from hl7.messages import read_header
 from node.database import Database, messages, objects
 from node.errors import answer
@@ -89,15 +90,25 @@ class Deliverer:
         for file in files:
             body = file.read_bytes()
             message_id = self._keep(lis, row, body)
-            reply = mllp.send(lis.host, lis.port, body, timeout_s=self._settings.retry.delivery_timeout_s)
+            if message_id is None:
+                return
+            try:
+                reply = mllp.send(lis.host, lis.port, body, timeout_s=self._settings.retry.delivery_timeout_s)
+            except NotAcknowledged as exc:
+                if not exc.may_have_it:
+                    with self._database.write() as connection:
+                        delivery_book.take_back(connection, row)
+                raise
             with self._database.write() as connection:
                 connection.execute(messages.update().where(messages.c.id == message_id).values(reply=reply))
 
-    def _keep(self, lis: LisSettings, row: Row[Any], body: bytes) -> int:
-        """Store the message before it is sent; a retry is the same message."""
+    def _keep(self, lis: LisSettings, row: Row[Any], body: bytes) -> int | None:
+        """Store the message before it is sent; a retry is the same message. None when the attempt was overtaken."""
         control_id = read_header(body).control_id
         key = f"out|{lis.name}|{control_id}"
         with self._database.write() as connection:
+            if not delivery_book.hand_over(connection, row):
+                return None
             known = connection.execute(sa.select(messages.c.id).where(messages.c.duplicate_key == key)).scalar()
             if known is not None:
                 return int(known)

@@ -28,16 +28,7 @@ def open_deliveries(
 ) -> None:
     """Start one delivery per (destination, kind); an older result still on its way to the LIS is superseded."""
     now = datetime.now(UTC)
-    connection.execute(
-        deliveries.update()
-        .where(
-            deliveries.c.case_id == case_id,
-            deliveries.c.revision < revision,
-            deliveries.c.kind == "hl7",
-            deliveries.c.state != "sent",
-        )
-        .values(state="superseded", updated_at=now, next_attempt_at=None)
-    )
+    supersede(connection, case_id, revision)
     for destination, kind in destinations:
         delivery_id = f"{case_id}:{revision}:{destination}"
         known = connection.execute(sa.select(deliveries.c.id).where(deliveries.c.id == delivery_id)).one_or_none()
@@ -55,6 +46,35 @@ def open_deliveries(
             )
         )
         _ask(connection, work, delivery_id, destination, 0, 1)
+
+
+def supersede(connection: Connection, case_id: str, revision: int) -> None:
+    """Send the LIS no result below `revision` any more."""
+    connection.execute(
+        deliveries.update()
+        .where(
+            deliveries.c.case_id == case_id,
+            deliveries.c.revision < revision,
+            deliveries.c.kind == "hl7",
+            deliveries.c.state != "sent",
+        )
+        .values(state="superseded", updated_at=datetime.now(UTC), next_attempt_at=None)
+    )
+
+
+def hand_over(connection: Connection, row: Row[Any]) -> bool:
+    """Keep that a LIS is given the result now; False when the attempt was overtaken, and nothing may be sent."""
+    if pending(connection, row.id, row.generation, row.attempts + 1) is None:
+        return False
+    handed = deliveries.update().where(deliveries.c.id == row.id)
+    connection.execute(handed.values(handed_over_at=row.handed_over_at or datetime.now(UTC)))
+    return True
+
+
+def take_back(connection: Connection, row: Row[Any]) -> None:
+    """The LIS surely did not take what this attempt gave it; an earlier attempt is another matter."""
+    taken_back = deliveries.update().where(deliveries.c.id == row.id)
+    connection.execute(taken_back.values(handed_over_at=row.handed_over_at))
 
 
 def restart_deliveries(connection: Connection, work: Work, case_id: str, revision: int) -> int:

@@ -5,7 +5,7 @@ The same report becomes the same bytes.
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -21,7 +21,7 @@ from node.settings import Settings
 from pdf.config import PdfConfig
 from pdf.report import encode_pdf
 from pipeline.crops import FIELD_UM, class_strips
-from pipeline.domain import CELL_CLASSES, COUNTED_CLASSES, CellCode, Report, RgbImage, Slide
+from pipeline.domain import CELL_CLASSES, COUNTED_CLASSES, CellCode, Report, ResultStatus, RgbImage, Slide
 from pipeline.overview import draw_overview
 
 _OTHERS = (
@@ -60,6 +60,7 @@ def write_outputs(
     folder: Path,
     *,
     predecessors: Sequence[ResultObject] = (),
+    first_for_lis: bool = False,
 ) -> tuple[Output, ...]:
     """Write the files of a report into an existing folder.
 
@@ -79,6 +80,8 @@ def write_outputs(
         Files of the same names are replaced.
     predecessors : sequence of ResultObject
         The objects of the result that this one replaces.
+    first_for_lis : bool
+        No LIS has what this corrects: it is told a final result, not a correction of one it never had.
 
     Raises
     ------
@@ -94,7 +97,8 @@ def write_outputs(
     made = [_dicom(written) for written in _objects(report, slide_paths, codes, settings, folder, predecessors, pdf)]
     (folder / "report.pdf").write_bytes(pdf)
     sent = pdf if settings.hl7.pdf_in_oru else None
-    (folder / "oru.hl7").write_bytes(encode_oru(report, codes, results_config(settings), pdf=sent))
+    told = replace(report, status=ResultStatus.FINAL, replaces=None) if report.replaces and first_for_lis else report
+    (folder / "oru.hl7").write_bytes(encode_oru(told, codes, results_config(settings), pdf=sent))
     (folder / "result.json").write_bytes(result_json(report))
     if report.analysis is not None:
         (folder / "cells.geojson").write_bytes(geojson(report.analysis, class_color))

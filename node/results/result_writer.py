@@ -28,9 +28,14 @@ class ResultWriter:
         self._codes = codes
 
     def write(
-        self, report: Report, slide_paths: Sequence[Path], predecessors: Sequence[ResultObject] = ()
+        self,
+        report: Report,
+        slide_paths: Sequence[Path],
+        predecessors: Sequence[ResultObject] = (),
+        *,
+        first_for_lis: bool = False,
     ) -> tuple[Output, ...]:
-        """Make every file of the report's revision; `predecessors` are the objects that it replaces.
+        """Make every file of the report's revision; the arguments are those of `write_outputs`.
 
         Raises
         ------
@@ -41,7 +46,14 @@ class ResultWriter:
         with replace_folder(folder) as filling, ExitStack() as stack:
             opened = stack.enter_context(DicomSlide.open(slide_paths)) if report.analysis else None
             written = write_outputs(
-                report, opened, slide_paths, self._codes, self._settings, filling, predecessors=predecessors
+                report,
+                opened,
+                slide_paths,
+                self._codes,
+                self._settings,
+                filling,
+                predecessors=predecessors,
+                first_for_lis=first_for_lis,
             )
         return tuple(replace(output, path=folder / output.name) for output in written)
 

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from node.database import cell_changes, objects, signatures
+from node.database import cell_changes, deliveries, objects, signatures
 from node.review.agreement import Choices
 from node.review.marking import Change
 from pipeline.domain import ResultStatus
@@ -109,6 +109,13 @@ def is_signed(connection: Connection, case_id: str, run: int) -> bool:
     """Whether a state of the run's review was ever signed."""
     signed = sa.exists().where(signatures.c.case_id == case_id, signatures.c.run == run)
     return bool(connection.execute(sa.select(signed)).scalar_one())
+
+
+def lis_may_have(connection: Connection, case_id: str) -> bool:
+    """Whether a signed result of the case may have reached a LIS."""
+    signed = sa.exists().where(signatures.c.case_id == case_id, signatures.c.revision == deliveries.c.revision)
+    reached = sa.exists().where(deliveries.c.case_id == case_id, deliveries.c.handed_over_at.is_not(None), signed)
+    return bool(connection.execute(sa.select(reached)).scalar_one())
 
 
 def has_begun(connection: Connection, case_id: str, run: int) -> bool:

@@ -56,10 +56,11 @@ class SigningSteps:
             earlier = review_book.last_signed_result(connection, case_id, before=revision)
             replaced = None if earlier is None else _read_counted(connection, earlier)
             order = order_book.read_order(connection, case.order_id)
+            first = bool(self._settings.lis) and not review_book.lis_may_have(connection, case_id)
             predecessors = _made_before(connection, case_id, revision, counted.record.slide.study_instance_uid)
         before = None if replaced is None else self._analysis(replaced)[0].differential
         report = self._report(signature, counted, order, before)
-        made = self._writer.write(report, counted.record.files, predecessors)
+        made = self._writer.write(report, counted.record.files, predecessors, first_for_lis=first)
         with self._database.write() as connection:
             _still(connection, case_id, revision)
             self._writer.keep(connection, report, made)

@@ -420,18 +420,19 @@ def test_sending_returns_the_acknowledgement():
 
 
 @pytest.mark.parametrize(
-    ("answer", "retryable"),
+    ("answer", "retryable", "may_have_it"),
     [
-        (frame((ACK % (b"1", b"1")).replace(b"|AA|", b"|AE|")), False),
-        (frame((ACK % (b"1", b"1")).replace(b"|AA|", b"|AR|")), True),
-        (frame(ACK % (b"2", b"2")), True),
-        (b"", True),
+        (frame((ACK % (b"1", b"1")).replace(b"|AA|", b"|AE|")), False, False),
+        (frame((ACK % (b"1", b"1")).replace(b"|AA|", b"|AR|")), True, False),
+        (frame((ACK % (b"2", b"2")).replace(b"|AA|", b"|AE|")), True, True),
+        (frame(ACK % (b"2", b"2")), True, True),
+        (b"", True, True),
     ],
 )
-def test_sending_says_whether_to_try_again(answer, retryable):
+def test_sending_says_whether_to_try_again_and_whether_it_may_have_arrived(answer, retryable, may_have_it):
     with listener([answer]) as (port, _), pytest.raises(NotAcknowledged) as caught:
         send("127.0.0.1", port, MESSAGE % b"1", timeout_s=5)
-    assert caught.value.retryable is retryable
+    assert (caught.value.retryable, caught.value.may_have_it) == (retryable, may_have_it)
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400\r\n\r\n\x0bx", b"\x0bMSH|^~\\&"])
@@ -446,6 +447,7 @@ def test_sending_does_not_wait_for_ever():
         with pytest.raises(NotAcknowledged, match="did not answer") as caught:
             send("127.0.0.1", silent.getsockname()[1], MESSAGE % b"1", timeout_s=0.2)
         assert caught.value.retryable
+        assert caught.value.may_have_it
         assert time.monotonic() - started < 5
 
 
@@ -455,6 +457,7 @@ def test_a_peer_that_is_absent_may_be_tried_again():
     with pytest.raises(NotAcknowledged, match=f"127.0.0.1:{port}") as caught:
         send("127.0.0.1", port, MESSAGE % b"1", timeout_s=1)
     assert caught.value.retryable
+    assert not caught.value.may_have_it
 
 
 def test_a_message_that_would_break_its_frame_is_not_sent():

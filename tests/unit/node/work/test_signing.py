@@ -1,15 +1,20 @@
 """A signature becomes one result: what is in it, what it replaces, and a step that is done twice or fails."""
 
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import sqlalchemy as sa
 from pydicom import dcmread
 
 from dicom_io.slide import DicomSlide
-from hl7.messages import read_message
+from hl7.messages import read_header, read_message
+from hl7.mllp import frame
 from node import cases, dispatch
 from node.cases import read_case
 from node.codes import load_codes
@@ -18,6 +23,8 @@ from node.errors import CaseCancelled, ReviewConflict
 from node.files import sha256_of
 from node.intake.linking import Linking
 from node.people.accounts import DEMO_REVIEWER, Person, Role
+from node.results import delivery_book
+from node.results.delivery import Deliverer
 from node.results.outputs import Output
 from node.results.result_writer import ResultWriter
 from node.review import review_book
@@ -89,7 +96,7 @@ def view_of(site: Site, case_id: str) -> CaseView:
 def end(site: Site, case_id: str) -> None:
     """As if every delivery had been taken."""
     with site.database.write() as connection:
-        connection.execute(deliveries.update().values(state="sent"))
+        connection.execute(deliveries.update().values(state="sent", handed_over_at=datetime.now(UTC)))
         cases.move(connection, case_id, CaseState.REPORTED, "delivered")
 
 
@@ -254,6 +261,93 @@ def test_an_older_result_no_longer_goes_to_the_lis(
         (1, "lis"): "pending",
         (1, "pacs"): "pending",
     }
+
+
+@contextmanager
+def laboratory(answer: Callable[[bytes], bytes]) -> Iterator[int]:
+    """A port at which one connection is taken: its message is read, and answered unless the answer is empty."""
+
+    def take() -> None:
+        connection, _ = server.accept()
+        with connection:
+            message = b""
+            while not message.endswith(b"\x1c\r"):
+                message += connection.recv(65536)
+            connection.sendall(answer(message))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=take, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join(30)
+
+
+def lost(_message: bytes) -> bytes:
+    return b""
+
+
+def refused(message: bytes) -> bytes:
+    control_id = read_header(message.strip(b"\x0b\x1c\r")).control_id
+    return frame(f"MSH|^~\\&|LIS|||||| ACK|1|P|2.5.1\rMSA|AE|{control_id}\r".encode())
+
+
+@pytest.mark.parametrize(("answer", "status"), [(None, "F"), (refused, "F"), (lost, "C")])
+def test_a_correction_of_what_no_lis_has_is_its_first_final_result(
+    site: Site,
+    settings: Settings,
+    desk: Reviewing,
+    steps: SigningSteps,
+    case_id: str,
+    answer: Callable[[bytes], bytes] | None,
+    status: str,
+) -> None:
+    """Nobody listens, the message is refused, or it is taken and the answer lost."""
+    steps.encode(case_id, first := sign(desk, case_id))
+    steps.deliver(case_id, first)
+    with laboratory(answer) if answer else nullcontext(1) as port:
+        reached = settings.model_copy(update={"lis": (LisSettings(name="lis", host="127.0.0.1", port=port),)})
+        Deliverer(reached, site.database, site.work).attempt(f"{case_id}:{first}:lis", 0, 1)
+    give(desk, case_id, 1, "others")
+    second = sign(desk, case_id)
+    states = {(each.revision, each.destination): each.state for each in view_of(site, case_id).deliveries}
+    assert states[first, "lis"] == "superseded", "from the signature on"
+    steps.encode(case_id, second)
+    message = read_message(made(site, case_id)["ORU"].read_bytes())
+    (obr,) = [segment for segment in message.segments if segment.name == "OBR"]
+    assert obr.value(25) == status
+    statuses = {segment.value(11) for segment in message.segments if segment.name == "OBX"}
+    assert ("C" in statuses) is (status == "C")
+    assert ("Formerly" in made(site, case_id)["ORU"].read_text()) is (status == "C")
+    assert view_of(site, case_id).status is ResultStatus.CORRECTED, "the archive may have the first"
+
+
+def test_an_attempt_that_a_signature_overtook_sends_nothing(
+    site: Site, settings: Settings, desk: Reviewing, steps: SigningSteps, case_id: str
+) -> None:
+    steps.encode(case_id, first := sign(desk, case_id))
+    steps.deliver(case_id, first)
+    with site.database.read() as connection:
+        due = delivery_book.pending(connection, f"{case_id}:{first}:lis", 0, 1)
+    assert due is not None
+    give(desk, case_id, 1, "others")
+    sign(desk, case_id)
+    with site.database.write() as connection:
+        assert not delivery_book.hand_over(connection, due)
+        assert not review_book.lis_may_have(connection, case_id)
+
+
+def test_a_later_failure_does_not_take_back_what_an_earlier_attempt_gave(
+    site: Site, settings: Settings, desk: Reviewing, steps: SigningSteps, case_id: str
+) -> None:
+    steps.encode(case_id, first := sign(desk, case_id))
+    steps.deliver(case_id, first)
+    deliverer = Deliverer(settings, site.database, site.work)
+    with laboratory(lost) as port:
+        reached = settings.model_copy(update={"lis": (LisSettings(name="lis", host="127.0.0.1", port=port),)})
+        Deliverer(reached, site.database, site.work).attempt(f"{case_id}:{first}:lis", 0, 1)
+    deliverer.attempt(f"{case_id}:{first}:lis", 0, 2)
+    with site.database.read() as connection:
+        assert review_book.lis_may_have(connection, case_id)
 
 
 @pytest.mark.parametrize(("reviewed", "state"), [(False, CaseState.QUEUED), (True, CaseState.HELD)])
