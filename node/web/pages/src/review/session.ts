@@ -219,7 +219,7 @@ export class ReviewSession {
   /** Takes in a review; a signature shows what blind review still hid. */
   private async show(review: Review): Promise<void> {
     this.review = review;
-    if (review.hidden === 0 && this.cells.model.includes(NONE)) await this.reload();
+    if (review.run === this.cells.run && review.hidden === 0 && this.cells.model.includes(NONE)) await this.reload();
   }
 
   private async reload(): Promise<void> {
