@@ -85,7 +85,7 @@ def load_fields(folder: Path) -> tuple[AnnotatedField, ...]:
 
 
 def crops_of(fields: tuple[AnnotatedField, ...], mpp: float, source: str) -> Crops:
-    """The classed cells of fields at `mpp` µm/px as crops.
+    """The classed cells of fields at `mpp` µm/px as crops, each called `FIELD#NUMBER`, or `SLIDE#FIELD#NUMBER`.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def crops_of(fields: tuple[AnnotatedField, ...], mpp: float, source: str) -> Cro
             area = Box(x0=x - half, y0=y - half, x1=x + half, y1=y + half)
             images.append(standard_crop(slide.read(area, mpp), mpp))
             allowed.append(allowed_row(classes))
-            names.append(f"{field.path.name}#{number}")
+            names.append(f"{field.path.stem}#{number}")
             codes.append(name)
     if not images:
         raise TrainingError(f"{source}: no outlined cell has a class")

@@ -23,11 +23,13 @@ from pipeline.training.collage import collage
 from pipeline.training.commands import folder_and_mpp, load_tiles
 from pipeline.training.configs import read_config
 from pipeline.training.datasets import CellFolder, Crops, allowed_row, load_cells, standard_crop
-from pipeline.training.labels import CODES, classes_of, split_of
+from pipeline.training.labels import CODES, Split, classes_of, split_of
 from pipeline.training.loop import Batch, Schedule, fit
 from pipeline.training.sources import leave_one_source_out
 from pipeline.training.suggest import rank
 from pipeline.training.synthetic import Thumbnails, Tiles
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def write(path: Path, image: np.ndarray) -> None:
@@ -344,8 +346,29 @@ def test_an_unreadable_crop_is_named(tmp_path: Path) -> None:
         load_cells([CellFolder(root=tmp_path, mpp=0.1)])
 
 
-def test_cells_of_one_image_never_fall_on_both_sides() -> None:
-    assert len({split_of(f"field7.png#{i}") for i in range(50)}) == 1
+def test_cells_of_one_field_or_slide_never_fall_on_both_sides(tmp_path: Path) -> None:
+    """Fields of one slide, called SLIDE#FIELD, and its single cells, called SLIDE#CELL, go together."""
+    points = [[5.0, 5.0], [15.0, 5.0], [15.0, 15.0]]
+    shapes = [{"label": ("BLA", "EOS")[i % 2], "points": points} for i in range(8)]
+    slides = [f"slide{i}" for i in range(12)]
+    for slide in slides:
+        for number in range(2):
+            write(tmp_path / "fields" / f"{slide}#{number}.png", np.full((20, 20, 3), 9, np.uint8))
+            (tmp_path / "fields" / f"{slide}#{number}.json").write_text(json.dumps({"shapes": shapes}))
+        write(tmp_path / "cells" / "BLA" / f"{slide}#a.png", np.zeros((20, 20, 3), np.uint8))
+        write(tmp_path / "cells" / "EOS" / f"{slide}#b.png", np.zeros((20, 20, 3), np.uint8))
+    both = datasets.join(
+        [
+            crops_of(load_fields(tmp_path / "fields"), 0.15, "fields"),
+            load_cells([CellFolder(root=tmp_path / "cells", mpp=0.15)]),
+        ]
+    )
+    assert len(both) == 12 * (16 + 2)
+    sides = {
+        slide: [p for p in SPLITS if any(n.startswith(f"{slide}#") for n in both.part(p).names)] for slide in slides
+    }
+    assert all(len(found) == 1 for found in sides.values())
+    assert {found[0] for found in sides.values()} == {"train", "test"}
 
 
 def test_each_source_is_left_out_once(tmp_path: Path) -> None:
