@@ -252,13 +252,14 @@ def fetch_sam(folder: Path = DEFAULT, say: Callable[[str], None] = lambda _text:
 
 def _segmenter(folder: Path, stage: Mapping[str, Any], device: torch.device, threads: int) -> CellSegmenter:
     config = CellsConfig(**{**stage["config"], "nuclei": NucleusRule(**stage["config"].get("nuclei", {}))})
-    if stage["kind"] != "mobile_sam":
-        encoder, decoder = official(stage["kind"], folder / stage["encoder"])
-        if stage.get("file"):
-            decoder = _filled(decoder, folder / stage["file"])
-        return CellSegmenter(encoder, decoder, config, device)
-    decoder = _filled(PromptDecoder(), folder / stage["file"])
-    return CellSegmenter(OnnxEncoder(folder / stage["encoder"], threads=threads), decoder, config, device)
+    if stage["kind"] == "mobile_sam":
+        encoder: nn.Module = OnnxEncoder(folder / stage["encoder"], threads=threads)
+        decoder = PromptDecoder()
+    elif stage["kind"] == "sam":
+        encoder, decoder = official(folder / stage["encoder"])
+    else:
+        raise WeightsError(f"{folder / 'bundle.json'}: stages.cells.kind is '{stage['kind']}'; give mobile_sam or sam")
+    return CellSegmenter(encoder, _filled(decoder, folder / stage["file"]), config, device)
 
 
 def _filled(model: M, path: Path) -> M:

@@ -13,16 +13,16 @@ from safetensors.torch import load_file
 from torch import nn
 
 from pipeline.domain import CELL_CLASSES
-from pipeline.errors import ImageError, TrainingError
+from pipeline.errors import ImageError, OutOfMemory, TrainingError
 from pipeline.models.mae import CellClassifier, CellEncoder, new_encoder
 from pipeline.phantom.samples import FieldSample
 from pipeline.training import classes, commands, datasets, pretrain, roi, toi
 from pipeline.training.annotations import crops_of, load_fields
 from pipeline.training.augment import Augmentation, augment, recolour
 from pipeline.training.collage import collage
-from pipeline.training.commands import folder_and_mpp, load_tiles
 from pipeline.training.configs import read_config
 from pipeline.training.datasets import CellFolder, Crops, allowed_row, load_cells, standard_crop
+from pipeline.training.inputs import folder_and_mpp, site_tiles
 from pipeline.training.labels import CODES, Split, classes_of, split_of
 from pipeline.training.loop import Batch, Schedule, fit
 from pipeline.training.sources import leave_one_source_out
@@ -181,8 +181,40 @@ def test_a_killed_run_continues_to_the_same_weights(tmp_path: Path) -> None:
 
 def test_a_run_with_another_config_is_refused(tmp_path: Path) -> None:
     line(tmp_path, 1)
-    with pytest.raises(TrainingError, match="holds a run with another schedule"):
+    with pytest.raises(TrainingError, match=r"holds a run with another schedule\.learning_rate \(0\.1, now 0\.2\)"):
         line(tmp_path, 1, learning_rate=0.2)
+
+
+def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
+    line(tmp_path, 1)
+    (tmp_path / "checkpoint.pt").write_bytes(b"cut short")
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt: not a checkpoint of this run; remove it"):
+        line(tmp_path, 1)
+
+
+def test_memory_that_ends_says_what_to_lower(tmp_path: Path) -> None:
+    """The allocator of torch on a CPU raises a plain RuntimeError."""
+    model = nn.Linear(1, 1)
+
+    def loss_of(_batch: Batch) -> torch.Tensor:
+        return torch.empty(1 << 56).sum()
+
+    with pytest.raises(OutOfMemory, match=r"a batch of 4 does not fit into the memory of cpu; lower schedule\.batch"):
+        fit(
+            model,
+            [{"params": list(model.parameters())}],
+            lambda _epoch: [(torch.zeros(4, 1),)],
+            1,
+            loss_of,
+            Schedule(epochs=1, learning_rate=0.1, batch=4, threads=1),
+            tmp_path,
+            {"stage": "line"},
+        )
+
+
+def test_a_disk_too_small_for_the_crops_is_named() -> None:
+    with pytest.raises(TrainingError, match=r"no room for .* MiB of crops; set TMPDIR"):
+        datasets.room(1 << 40)
 
 
 def test_configs_change_by_toml_and_refuse_the_unknown(tmp_path: Path) -> None:
@@ -239,7 +271,7 @@ def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
 def test_tiles_need_both_folders(tmp_path: Path) -> None:
     write(tmp_path / "countable" / "a.png", np.zeros((50, 50, 3), np.uint8))
     with pytest.raises(TrainingError, match="other: no images"):
-        load_tiles(tmp_path)
+        site_tiles(tmp_path)
 
 
 def test_suggestions_take_turns_between_classes() -> None:
