@@ -11,6 +11,7 @@ import math
 import pickle
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ Progress = Callable[[float, str], None]
 class Schedule:
     """How long and how fast. The rate rises linearly for `warmup` of the steps, then falls as a cosine to 1 %.
 
-    `stop` ends a run after so many of its epochs, the rate as if all were to come; 0 runs them all. `bf16` computes in
-    bfloat16 on a CPU too (AVX-512 BF16, AMX); a GPU always does.
+    `stop` ends a run after so many of its epochs, the rate as if all were to come; 0 runs them all. `steps` are the
+    most batches an epoch may have, 0 for all. `bf16` computes in bfloat16 on a CPU too (AVX-512 BF16, AMX); a GPU
+    always does.
     """
 
     epochs: int
@@ -44,6 +46,7 @@ class Schedule:
     seed: int = 1
     threads: int = 2
     stop: int = 0
+    steps: int = 0
     bf16: bool = False
 
 
@@ -104,12 +107,13 @@ def fit(
     history: list[dict[str, float]] = []
     if checkpoint is not None:
         history = _restore(checkpoint, model, average, optimiser)
+    steps = min(steps, schedule.steps or steps)
     total = schedule.epochs * steps
     for epoch in range(len(history), schedule.stop or schedule.epochs):
         torch.manual_seed(schedule.seed * 10_000 + epoch)
         model.train()
         sum_loss, seen = 0.0, 0
-        for batch in batches(epoch):
+        for batch in islice(batches(epoch), steps):
             rate = schedule.learning_rate * _rate(epoch * steps + seen, total, schedule.warmup)
             for group, scale in zip(optimiser.param_groups, scales, strict=True):
                 group["lr"] = rate * scale
@@ -204,8 +208,8 @@ def refuse_another(folder: Path, settings: Mapping[str, Any]) -> bool:
     if not ((folder / "checkpoint.pt").exists() and config.exists()):
         return False
     old, new = _flat(json.loads(config.read_text())), _flat(json.loads(json.dumps(settings, default=str)))
-    if changed := [f"{key} ({old.get(key)}, now {value})" for key, value in new.items() if old.get(key) != value]:
-        names = ", ".join(changed)
+    if changed := [f"{key} ({old[key]}, now {new[key]})" for key in old.keys() & new.keys() if old[key] != new[key]]:
+        names = ", ".join(sorted(changed))
         raise TrainingError(f"{folder}: holds a run with another {names}; repeat its config.json or give a new folder")
     return True
 

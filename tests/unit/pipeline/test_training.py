@@ -284,7 +284,7 @@ def test_suggestions_take_turns_between_classes() -> None:
 
 
 GENTLE = Augmentation(hue=0.0, borrow=0.0, saturation=0.1, stain=0.02)
-SHORT = Schedule(epochs=1, learning_rate=1e-3, batch=16, threads=2)
+SHORT = Schedule(epochs=1, learning_rate=1e-3, batch=16, threads=1)
 WHOLE = classes.ClassesConfig(augmentation=GENTLE, frozen_stages=0, frozen_depthwise=False, mixup=0.0, schedule=SHORT)
 
 
@@ -430,7 +430,7 @@ def test_the_commands_pretrain_then_class_then_compare(tmp_path: Path) -> None:
             write(tmp_path / source / code / f"{i}.png", image[..., ::-1])
     folders = [f"{tmp_path / source}:0.135" for source in ("one", "two")]
     config = tmp_path / "config.toml"
-    config.write_text("[schedule]\nepochs = 1\nbatch = 16\n[augmentation]\nhue = 0.0\n")
+    config.write_text("[schedule]\nepochs = 1\nsteps = 1\nbatch = 4\nthreads = 1\n[augmentation]\nhue = 0.0\n")
     encoder = commands.pretrain_encoder(
         tmp_path / "p", config, folders, 0, None, {"size": 32, "dim": 32, "depth": 1, "heads": 2}
     )
@@ -447,14 +447,14 @@ def test_the_commands_pretrain_then_class_then_compare(tmp_path: Path) -> None:
 
 
 def test_tiny_regions_and_tiles(tmp_path: Path, field: FieldSample) -> None:
-    short = Schedule(epochs=1, learning_rate=1e-3, batch=2, threads=2)
-    masks = np.zeros((2, 64, 64), dtype=bool)
+    short = Schedule(epochs=1, learning_rate=1e-3, batch=2, threads=1)
+    masks = np.zeros((50, 64, 64), dtype=bool)
     masks[:, 16:48] = True
     images = np.where(masks[..., None], 120, 220).repeat(3, axis=-1).astype(np.uint8)
     thumbnails = Thumbnails(images=images, masks=masks, inside=np.ones_like(masks))
-    settings = roi.RoiConfig(width=4, schedule=replace(short, epochs=25, learning_rate=5e-3))
+    settings = roi.RoiConfig(width=4, schedule=replace(short, learning_rate=5e-3))
     found = roi.train_roi(roi.new_network(settings), thumbnails, settings, tmp_path / "roi")
-    assert roi.dice(found, thumbnails) > 0.8
+    assert roi.dice(found, thumbnails.part(slice(0, 2))) > 0.8
     views = np.stack([field.image[:224, :224], np.full((224, 224, 3), 230, np.uint8)] * 2)
     tiles = Tiles(images=views, countable=np.array([True, False] * 2), slides=np.zeros(4, np.int64))
     choice = toi.ToiConfig(width=8, spoil=0.0, schedule=short)
