@@ -22,14 +22,14 @@ from typing import Any, TypeVar
 import safetensors
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.cells import CellsConfig, CellSegmenter
 from pipeline.classify import CellClasser, ClassesConfig
 from pipeline.domain import CELL_CLASSES, BundleInfo
 from pipeline.errors import WeightsError
 from pipeline.models.mae import CellClassifier, new_encoder
-from pipeline.models.sam import OnnxEncoder, PromptDecoder, official
+from pipeline.models.sam import OnnxEncoder, PromptDecoder, image_encoder
 from pipeline.models.tcnet import TCNet
 from pipeline.models.texture_unet import TextureUNet
 from pipeline.nuclei import NucleusRule
@@ -254,20 +254,27 @@ def _segmenter(folder: Path, stage: Mapping[str, Any], device: torch.device, thr
     config = CellsConfig(**{**stage["config"], "nuclei": NucleusRule(**stage["config"].get("nuclei", {}))})
     if stage["kind"] == "mobile_sam":
         encoder: nn.Module = OnnxEncoder(folder / stage["encoder"], threads=threads)
-        decoder = PromptDecoder()
     elif stage["kind"] == "sam":
-        encoder, decoder = official(folder / stage["encoder"])
+        encoder = _sam_encoder(folder / stage["encoder"])
     else:
         raise WeightsError(f"{folder / 'bundle.json'}: stages.cells.kind is '{stage['kind']}'; give mobile_sam or sam")
-    return CellSegmenter(encoder, _filled(decoder, folder / stage["file"]), config, device)
+    return CellSegmenter(encoder, _filled(PromptDecoder(), folder / stage["file"]), config, device)
+
+
+def _sam_encoder(path: Path) -> nn.Module:
+    try:
+        return image_encoder(_weights(path))
+    except (OSError, RuntimeError, KeyError, ValueError, safetensors.SafetensorError) as exc:
+        raise WeightsError(f"{path}: not the weights of SAM's image encoder; install the bundle again") from exc
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    return {name: v.float() if v.is_floating_point() else v for name, v in load_file(str(path)).items()}
 
 
 def _filled(model: M, path: Path) -> M:
     try:
-        state = load_file(str(path))
-        model.load_state_dict(
-            {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-        )
+        model.load_state_dict(_weights(path))
     except (OSError, RuntimeError, safetensors.SafetensorError) as exc:
         raise WeightsError(f"{path}: not the weights of {type(model).__name__}; install the bundle again") from exc
     return model.eval()

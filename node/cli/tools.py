@@ -146,6 +146,21 @@ def bundle_verify(
     print(f"{place}: every file is the one named in bundle.json")
 
 
+@bundles.command("make")
+def bundle_make(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of train roi, toi, cells, classes.")],
+    out: Out,
+    name: Annotated[str, typer.Option(help="What the bundle is called in every report.")],
+    version: Annotated[str, typer.Option(help="Its version.")] = "1",
+    base: BundleFolder = None,
+) -> None:
+    """A site's own bundle: another one, the default, with the stages that were trained in place of its own."""
+    from pipeline.bundle import DEFAULT
+    from pipeline.training.pack import pack
+
+    print(pack(base or DEFAULT, runs, out, name=name, version=version))
+
+
 def check(config: Config = None) -> None:
     """Look before starting: configuration, disk, database, ports, bundle, GPU, and whether each peer answers."""
     from node.cli.preflight import run_checks

@@ -21,6 +21,7 @@ from pipeline.errors import WeightsError
 
 SAM_SIDE = 1024
 LOW_SIDE = 256  # side of the decoder's masks
+SAM_ENCODER = "sam_encoder.safetensors"  # what `train cells --sam` leaves of a checkpoint for the bundle
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 
@@ -185,17 +186,22 @@ def official(checkpoint: Path) -> tuple[nn.Module, PromptDecoder]:
             part: {name.removeprefix(part): value for name, value in state.items() if name.startswith(part)}
             for part in ("image_encoder.", "prompt_encoder.", "mask_decoder.")
         }
-        encoder, decoder = _image_encoder(parts["image_encoder."]), PromptDecoder()
-        encoder.load_state_dict(parts["image_encoder."])
+        encoder, decoder = image_encoder(parts["image_encoder."]), PromptDecoder()
         decoder.prompt_encoder.load_state_dict(parts["prompt_encoder."])
         decoder.mask_decoder.load_state_dict(parts["mask_decoder."])
-    except (OSError, RuntimeError, AttributeError, KeyError, EOFError, pickle.UnpicklingError) as exc:
+    except (OSError, RuntimeError, AttributeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as exc:
         raise WeightsError(f"{checkpoint}: not a SAM checkpoint; download the official one again") from exc
-    return encoder.eval(), decoder.eval()
+    return encoder, decoder.eval()
 
 
-def _image_encoder(state: Mapping[str, Tensor]) -> nn.Module:
-    """SAM's ViT as large as its weights: blocks whose relative positions span the image attend to all of it."""
+def image_encoder(state: Mapping[str, Tensor]) -> nn.Module:
+    """SAM's ViT as large as its weights: blocks whose relative positions span the image attend to all of it.
+
+    Raises
+    ------
+    KeyError, ValueError, RuntimeError
+        The weights are of another network.
+    """
     depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
     reach = [state[f"blocks.{i}.attn.rel_pos_h"] for i in range(depth)]  # (2 * side - 1, width of a head) each
     width, side = len(state["patch_embed.proj.bias"]), SAM_SIDE // 16
@@ -210,7 +216,8 @@ def _image_encoder(state: Mapping[str, Tensor]) -> nn.Module:
         window_size=14,
         global_attn_indexes=tuple(i for i, rows in enumerate(reach) if len(rows) == 2 * side - 1),
     )
-    return encoder
+    encoder.load_state_dict(state)
+    return encoder.eval()
 
 
 def decoder_from_onnx(path: Path) -> PromptDecoder:

@@ -18,14 +18,14 @@ from pipeline.cells import CellsConfig, CellSegmenter
 from pipeline.domain import CELL_CLASSES, RgbImage
 from pipeline.errors import TrainingError
 from pipeline.models.mae import CellClassifier, CellEncoder, Encoder, new_encoder
-from pipeline.models.sam import OnnxEncoder, PromptDecoder, decoder_from_onnx, official
+from pipeline.models.sam import SAM_ENCODER, OnnxEncoder, PromptDecoder, decoder_from_onnx, official
 from pipeline.training import cells, classes, inputs, pretrain, roi, synthetic, toi
 from pipeline.training.configs import read_config
 from pipeline.training.loop import Progress, quiet, refuse_another
+from pipeline.training.pack import NETWORK, TEMPERATURE
 from pipeline.training.sources import LeftOut, leave_one_source_out
 from pipeline.training.synthetic import Thumbnails
 
-NETWORK = "network.json"  # beside an encoder's weights: what `new_encoder` is called with
 UNTAUGHT: Mapping[str, Any] = {"frozen_stages": 0, "frozen_depthwise": False, "stem_scale": 1.0}
 
 
@@ -35,8 +35,8 @@ def train_regions(
     """TextureUNet on synthetic slides, of which an eighth validates, and a site's. Returns the weights' path."""
     settings = read_config(roi.RoiConfig(), config)
     refuse_another(out, {"stage": "roi", **asdict(settings)})
-    if slides < 8 and not (folders and slides == 0):
-        raise TrainingError(f"{slides} synthetic slides are too few to train on; give at least 8, or a site's slides")
+    if slides < 8 and not folders:
+        raise TrainingError(f"{slides} synthetic slides are too few to train on; give at least 8, or --slides")
     parts = [inputs.site_thumbnails(folders)] if folders else []
     if slides:
         drawn = synthetic.draw_thumbnails(synthetic.smears(slides, inputs.SEED), say)
@@ -88,6 +88,8 @@ def train_decoder(
     prompts = cells.gather(samples, segmenter, settings, say)
     cells.train_cells(decoder, prompts, settings, out, say)
     save_weights(decoder, out / "cells.safetensors")
+    if sam:
+        save_weights(encoder, out / SAM_ENCODER)
     return out / "cells.safetensors"
 
 
@@ -124,7 +126,7 @@ def train_classifier(
     imagenet: Path | None = None,
     say: Progress = quiet,
 ) -> Path:
-    """The classifier; its temperature goes into `temperature.txt`. Returns the weights' path."""
+    """The classifier; its temperature goes beside it. Returns the weights' path."""
     start = _start(encoder, imagenet)
     settings = read_config(classes.ClassesConfig(**{} if imagenet else UNTAUGHT), config)
     refuse_another(out, {"stage": "classes", **asdict(settings)})
@@ -135,7 +137,7 @@ def train_classifier(
     if encoder is not None:
         shutil.copy(encoder.parent / NETWORK, out / NETWORK)
     temperature = classes.fit_temperature(classes.predict(model, validation), validation.allowed)
-    (out / "temperature.txt").write_text(f"{temperature}\n")
+    (out / TEMPERATURE).write_text(f"{temperature}\n")
     return out / "classes.safetensors"
 
 

@@ -168,8 +168,8 @@ def allowed_row(classes: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([name in classes for name in CELL_CLASSES], dtype=bool)
 
 
-def read_cells(folder: CellFolder) -> Crops:
-    """The crops of one folder.
+def read_cells(folder: CellFolder, part: Split | None = None, most: int | None = None) -> Crops:
+    """The crops of one folder, or of each class the first `most` of a part of the split; others are not read.
 
     Raises
     ------
@@ -190,7 +190,8 @@ def read_cells(folder: CellFolder) -> Crops:
         if not paths:
             endings = ", ".join(sorted(IMAGE_ENDINGS))
             raise TrainingError(f"{sub}: no images found; remove the folder or fill it ({endings})")
-        found += [(path, sub.name, allowed_row(classes)) for path in paths]
+        chosen = [path for path in paths if part is None or split_of(path.name) == part][:most]
+        found += [(path, sub.name, allowed_row(classes)) for path in chosen]
     if not found:
         raise TrainingError(f"{folder.root}: no images found; give one sub-folder of PNG or JPEG crops per class")
     images = room(len(found))

@@ -147,6 +147,8 @@ def site_tiles(folder: Path) -> tuple[synthetic.Tiles, synthetic.Tiles]:
         labels += [name == "countable"] * len(paths)
     tiles = synthetic.Tiles(images=np.stack(images), countable=np.array(labels), slides=np.zeros(len(labels), np.int64))
     train = _learnt_from(names, "tiles")
+    if len(set(tiles.countable[train].tolist())) < 2:
+        raise TrainingError(f"{folder}: the tiles to train on, about two thirds, are of one kind; give more of both")
     return tiles.subset(train), tiles.subset(~train)
 
 
