@@ -22,14 +22,14 @@ from typing import Any, TypeVar
 import safetensors
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.cells import CellsConfig, CellSegmenter
 from pipeline.classify import CellClasser, ClassesConfig
 from pipeline.domain import CELL_CLASSES, BundleInfo
 from pipeline.errors import WeightsError
 from pipeline.models.mae import CellClassifier, new_encoder
-from pipeline.models.sam import OnnxEncoder, PromptDecoder, official
+from pipeline.models.sam import OnnxEncoder, PromptDecoder, image_encoder
 from pipeline.models.tcnet import TCNet
 from pipeline.models.texture_unet import TextureUNet
 from pipeline.nuclei import NucleusRule
@@ -252,21 +252,29 @@ def fetch_sam(folder: Path = DEFAULT, say: Callable[[str], None] = lambda _text:
 
 def _segmenter(folder: Path, stage: Mapping[str, Any], device: torch.device, threads: int) -> CellSegmenter:
     config = CellsConfig(**{**stage["config"], "nuclei": NucleusRule(**stage["config"].get("nuclei", {}))})
-    if stage["kind"] != "mobile_sam":
-        encoder, decoder = official(stage["kind"], folder / stage["encoder"])
-        if stage.get("file"):
-            decoder = _filled(decoder, folder / stage["file"])
-        return CellSegmenter(encoder, decoder, config, device)
-    decoder = _filled(PromptDecoder(), folder / stage["file"])
-    return CellSegmenter(OnnxEncoder(folder / stage["encoder"], threads=threads), decoder, config, device)
+    if stage["kind"] == "mobile_sam":
+        encoder: nn.Module = OnnxEncoder(folder / stage["encoder"], threads=threads)
+    elif stage["kind"] == "sam":
+        encoder = _sam_encoder(folder / stage["encoder"])
+    else:
+        raise WeightsError(f"{folder / 'bundle.json'}: stages.cells.kind is '{stage['kind']}'; give mobile_sam or sam")
+    return CellSegmenter(encoder, _filled(PromptDecoder(), folder / stage["file"]), config, device)
+
+
+def _sam_encoder(path: Path) -> nn.Module:
+    try:
+        return image_encoder(_weights(path))
+    except (OSError, RuntimeError, KeyError, ValueError, safetensors.SafetensorError) as exc:
+        raise WeightsError(f"{path}: not the weights of SAM's image encoder; install the bundle again") from exc
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    return {name: v.float() if v.is_floating_point() else v for name, v in load_file(str(path)).items()}
 
 
 def _filled(model: M, path: Path) -> M:
     try:
-        state = load_file(str(path))
-        model.load_state_dict(
-            {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-        )
+        model.load_state_dict(_weights(path))
     except (OSError, RuntimeError, safetensors.SafetensorError) as exc:
         raise WeightsError(f"{path}: not the weights of {type(model).__name__}; install the bundle again") from exc
     return model.eval()

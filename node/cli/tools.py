@@ -80,13 +80,14 @@ def phantom(
     mpp: Annotated[float, typer.Option(help="µm per pixel.")] = 0.25,
 ) -> None:
     """Make a synthetic smear as DICOM WSI, with its truth: regions, tiles, cells, classes, the exact count."""
-    from pipeline.phantom.slide import PhantomSlide
+    from pipeline.phantom.slide import BLOCK, PhantomSlide
     from pipeline.phantom.spec import PhantomSpec
     from pipeline.phantom.truth import write_truth
 
     _check_mpp(mpp)
-    try:
-        smear = PhantomSlide(PhantomSpec(seed=seed, size=_size(size), mpp=mpp))
+    width, height = _size(size)
+    try:  # the writer walks row by row: one row of blocks is all it comes back to
+        smear = PhantomSlide(PhantomSpec(seed=seed, size=(width, height), mpp=mpp), cached_blocks=width // BLOCK + 1)
     except ValueError as exc:
         raise SettingsError(f"--size, --mpp or --seed: {exc}") from exc
     paths = write_slide(smear, out, container=f"PHANTOM-{seed}", synthetic=True)
@@ -144,6 +145,21 @@ def bundle_verify(
     place = _bundle_folder(folder, config)
     verify_bundle(place)
     print(f"{place}: every file is the one named in bundle.json")
+
+
+@bundles.command("make")
+def bundle_make(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of train roi, toi, cells, classes.")],
+    out: Out,
+    name: Annotated[str, typer.Option(help="What the bundle is called in every report.")],
+    version: Annotated[str, typer.Option(help="Its version.")] = "1",
+    base: BundleFolder = None,
+) -> None:
+    """A site's own bundle: another one, the default, with the stages that were trained in place of its own."""
+    from pipeline.bundle import DEFAULT
+    from pipeline.training.pack import pack
+
+    print(pack(base or DEFAULT, runs, out, name=name, version=version))
 
 
 def check(config: Config = None) -> None:

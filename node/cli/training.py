@@ -21,12 +21,17 @@ Synthetic = Annotated[int, typer.Option(min=0, help="Synthetic examples: cells a
 
 
 @train.command()
-def roi(out: Out, config: Config = None, synthetic: Synthetic = 24) -> None:
-    """TextureUNet: the body-tail junction on thumbnails of synthetic slides."""
+def roi(
+    out: Out,
+    config: Config = None,
+    synthetic: Synthetic = 24,
+    slides: Annotated[list[str] | None, typer.Option(help="FOLDER:MPP of thumbnails with outlined regions.")] = None,
+) -> None:
+    """TextureUNet: the body-tail junction on thumbnails of slides."""
     from pipeline.training import commands
 
     with bar("roi") as say:
-        print(commands.train_regions(out, config, synthetic, say))
+        print(commands.train_regions(out, config, synthetic, slides or [], say))
 
 
 @train.command()
@@ -49,12 +54,15 @@ def cells(
     config: Config = None,
     synthetic: Synthetic = 16,
     fields: Annotated[list[str] | None, typer.Option(help="FOLDER:MPP of annotated fields.")] = None,
+    sam: Annotated[
+        Path | None, typer.Option(help="A SAM checkpoint (.pth) in place of the bundle's MobileSAM.")
+    ] = None,
 ) -> None:
     """SAM's mask decoder: the whole cell around a nucleus."""
     from pipeline.training import commands
 
     with bar("cells") as say:
-        print(commands.train_decoder(out, config, synthetic, fields or [], say))
+        print(commands.train_decoder(out, config, synthetic, fields or [], sam, say))
 
 
 @train.command()

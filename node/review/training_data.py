@@ -1,7 +1,8 @@
 """What experts chose, as training data: a picture of each cell in the folder of its class, and `cells.json`.
 
 `marrow-node train classes --cells FOLDER:0.125` reads it. Of each cell the newest choice counts, of a case that was
-counted again the newest run with choices; nothing in it says whose cells they are.
+counted again the newest run with choices; nothing in it says whose cells they are. The case stands before the `#` of
+a file's name, which is what training splits by: a slide's cells are all on one side.
 """
 
 import io
@@ -38,7 +39,7 @@ class _Example:
     @property
     def file(self) -> str:
         folder = str(self.choice.class_name).replace(" ", "_")
-        return f"{folder}/{self.case_id}-{self.run}-{self.choice.cell}.png"
+        return f"{folder}/{self.case_id}#{self.run}-{self.choice.cell}.png"
 
 
 def training_files(

@@ -18,7 +18,7 @@ from pipeline.evaluation.baselines import Row, Scale, StageScale, compare_classe
 from pipeline.metrics import wilson
 from pipeline.phantom.spec import Centre
 from pipeline.training import synthetic
-from pipeline.training.datasets import CellFolder, Crops, join, load_cells
+from pipeline.training.datasets import CellFolder, Crops, join, read_cells
 from pipeline.training.loop import Progress, quiet
 from pipeline.training.recipe import MLL_MPP, synthetic_crops
 from pipeline.training.synthetic import EVALUATION_SEED, Thumbnails, Tiles
@@ -111,21 +111,11 @@ def _classes(scale: StageScale, out: Path, real: Path | None, say: Progress) -> 
     train = drawn("train", scale.train, SEED + 2000, "a")
     tests = {"synthetic": join([drawn(f"test-{c}", scale.test, EVALUATION_SEED + 200, c) for c in ("a", "b")])}
     if real is not None:
-        marrow = load_cells([CellFolder(root=real / "mll", mpp=MLL_MPP)])
-        train = join([train, few(marrow.part("train"), 2 * scale.train)])
-        tests["mll"] = few(marrow.part("test"), 4 * scale.test)
+        marrow = CellFolder(root=real / "mll", mpp=MLL_MPP)
+        train = join([train, read_cells(marrow, "train", 2 * scale.train)])
+        tests["mll"] = read_cells(marrow, "test", 4 * scale.test)
     rows = compare_classes(train, tests, scale, out / "classes", say)
     return rows, {"cells to train": len(train), **{f"cells to test, {name}": len(c) for name, c in tests.items()}}
-
-
-def few(crops: Crops, each: int) -> Crops:
-    """The first `each` cells of every code."""
-    seen: dict[str, int] = {}
-    keep = []
-    for code in crops.codes:
-        seen[code] = seen.get(code, 0) + 1
-        keep.append(seen[code] <= each)
-    return crops.subset(np.array(keep, dtype=bool))
 
 
 def markdown(table: Mapping[str, Any]) -> str:

@@ -6,19 +6,22 @@ the exported ONNX graph, where initialisers keep their names except for transpos
 """
 
 import math
+import pickle
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from segment_anything import sam_model_registry
-from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
 from pipeline.errors import WeightsError
 
 SAM_SIDE = 1024
 LOW_SIDE = 256  # side of the decoder's masks
+SAM_ENCODER = "sam_encoder.safetensors"  # what `train cells --sam` leaves of a checkpoint for the bundle
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 
@@ -168,24 +171,53 @@ def normalise(image: Tensor) -> Tensor:
     return (image - mean) / std
 
 
-def official(kind: str, checkpoint: Path) -> tuple[nn.Module, PromptDecoder]:
-    """Encoder and decoder of an official SAM checkpoint; `kind` is vit_h, vit_l or vit_b.
+def official(checkpoint: Path) -> tuple[nn.Module, PromptDecoder]:
+    """Encoder and decoder of a SAM checkpoint as Meta releases them; the encoder's size is read from its weights.
 
     Raises
     ------
     WeightsError
-        The checkpoint is absent or of another kind.
+        The checkpoint is absent or of another network.
 
     """
-    if kind not in sam_model_registry:
-        raise WeightsError(f"{checkpoint}: unknown encoder '{kind}'; one of {', '.join(sorted(sam_model_registry))}")
     try:
-        sam = sam_model_registry[kind](checkpoint=str(checkpoint))
-    except (OSError, RuntimeError) as exc:
-        raise WeightsError(f"{checkpoint}: not a SAM {kind} checkpoint; download the official one again") from exc
-    decoder = PromptDecoder()
-    decoder.prompt_encoder, decoder.mask_decoder = sam.prompt_encoder, sam.mask_decoder
-    return sam.image_encoder.eval(), decoder.eval()
+        state: dict[str, Tensor] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        parts = {
+            part: {name.removeprefix(part): value for name, value in state.items() if name.startswith(part)}
+            for part in ("image_encoder.", "prompt_encoder.", "mask_decoder.")
+        }
+        encoder, decoder = image_encoder(parts["image_encoder."]), PromptDecoder()
+        decoder.prompt_encoder.load_state_dict(parts["prompt_encoder."])
+        decoder.mask_decoder.load_state_dict(parts["mask_decoder."])
+    except (OSError, RuntimeError, AttributeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as exc:
+        raise WeightsError(f"{checkpoint}: not a SAM checkpoint; download the official one again") from exc
+    return encoder, decoder.eval()
+
+
+def image_encoder(state: Mapping[str, Tensor]) -> nn.Module:
+    """SAM's ViT as large as its weights: blocks whose relative positions span the image attend to all of it.
+
+    Raises
+    ------
+    KeyError, ValueError, RuntimeError
+        The weights are of another network.
+    """
+    depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
+    reach = [state[f"blocks.{i}.attn.rel_pos_h"] for i in range(depth)]  # (2 * side - 1, width of a head) each
+    width, side = len(state["patch_embed.proj.bias"]), SAM_SIDE // 16
+    encoder: nn.Module = ImageEncoderViT(
+        img_size=SAM_SIDE,
+        depth=depth,
+        embed_dim=width,
+        num_heads=width // reach[0].shape[1],
+        out_chans=256,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=14,
+        global_attn_indexes=tuple(i for i, rows in enumerate(reach) if len(rows) == 2 * side - 1),
+    )
+    encoder.load_state_dict(state)
+    return encoder.eval()
 
 
 def decoder_from_onnx(path: Path) -> PromptDecoder:

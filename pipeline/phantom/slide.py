@@ -13,7 +13,7 @@ from pipeline.phantom.spec import PhantomSpec
 from pipeline.phantom.stain import optics
 from pipeline.phantom.truth import SlideTruth, survey
 
-_BLOCK = 1024
+BLOCK = 1024  # pixels a side of what is rendered at a time
 _STRIP_PIXELS = 1_000_000
 
 
@@ -85,20 +85,20 @@ class PhantomSlide:
         limit_x, limit_y = (-(-side // 2**level) for side in self.size)
         left, right = max(x0, 0), min(x0 + width, limit_x)
         top, bottom = max(y0, 0), min(y0 + height, limit_y)
-        for j in range(top // _BLOCK, -(-bottom // _BLOCK)):
-            for i in range(left // _BLOCK, -(-right // _BLOCK)):
+        for j in range(top // BLOCK, -(-bottom // BLOCK)):
+            for i in range(left // BLOCK, -(-right // BLOCK)):
                 block = self._block(level, i, j)
-                bx, by = i * _BLOCK, j * _BLOCK
-                xs, xe = max(left, bx), min(right, bx + _BLOCK)
-                ys, ye = max(top, by), min(bottom, by + _BLOCK)
+                bx, by = i * BLOCK, j * BLOCK
+                xs, xe = max(left, bx), min(right, bx + BLOCK)
+                ys, ye = max(top, by), min(bottom, by + BLOCK)
                 if xs < xe and ys < ye:
                     out[ys - y0 : ye - y0, xs - x0 : xe - x0] = block[ys - by : ye - by, xs - bx : xe - bx]
         return out
 
     def _render_block(self, level: int, i: int, j: int) -> RgbImage:
         mpp = self.spec.drawn_mpp * 2**level
-        corner = i * _BLOCK * mpp, j * _BLOCK * mpp
-        return render(self.layout, self._optics, corner, _BLOCK, mpp, native=level == 0)
+        corner = i * BLOCK * mpp, j * BLOCK * mpp
+        return render(self.layout, self._optics, corner, BLOCK, mpp, native=level == 0)
 
 
 def _whole(edges: NDArray[np.float64]) -> bool:

@@ -6,7 +6,7 @@ folder. YOLO: one `<stem>.txt` beside each image and `classes.txt` in the folder
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from pipeline.training.datasets import (
 from pipeline.training.labels import classes_of
 
 UNNAMED = ""
+SLACK = 0.01  # a YOLO box may reach this share of the image beyond its edge: tools round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,9 +62,8 @@ def load_fields(folder: Path) -> tuple[AnnotatedField, ...]:
     if (folder / "annotations.json").is_file():
         fields = _read_coco(folder / "annotations.json")
     else:
-        images = sorted(
-            p for p in folder.iterdir() if p.suffix.lower() in IMAGE_ENDINGS and not p.stem.endswith("_mask")
-        )
+        images = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_ENDINGS and not _is_mask(p)]
+        _refuse_strays(folder, {path.stem for path in images})
         readers: list[tuple[str, Callable[[Path, Path], AnnotatedField]]] = [
             (".json", _read_labelme),
             (".txt", _read_yolo),
@@ -85,7 +85,7 @@ def load_fields(folder: Path) -> tuple[AnnotatedField, ...]:
 
 
 def crops_of(fields: tuple[AnnotatedField, ...], mpp: float, source: str) -> Crops:
-    """The classed cells of fields at `mpp` µm/px as crops.
+    """The classed cells of fields at `mpp` µm/px as crops, each called `FIELD#NUMBER`, or `SLIDE#FIELD#NUMBER`.
 
     Raises
     ------
@@ -99,12 +99,13 @@ def crops_of(fields: tuple[AnnotatedField, ...], mpp: float, source: str) -> Cro
         for number, (polygon, name) in enumerate(zip(field.polygons, field.names, strict=True)):
             classes = classes_of(name)
             if not classes:
-                raise TrainingError(f"{field.path}: label '{name}' is none of the 22 class names and no MLL code")
+                known = "one of the 22 class names or an MLL code such as BLA"
+                raise TrainingError(f"{field.path}: unknown class name '{name}'; label the cell with {known}")
             x, y = (round(v) for v in centroid(polygon))
             area = Box(x0=x - half, y0=y - half, x1=x + half, y1=y + half)
             images.append(standard_crop(slide.read(area, mpp), mpp))
             allowed.append(allowed_row(classes))
-            names.append(f"{field.path.name}#{number}")
+            names.append(f"{field.path.stem}#{number}")
             codes.append(name)
     if not images:
         raise TrainingError(f"{source}: no outlined cell has a class")
@@ -117,20 +118,60 @@ def crops_of(fields: tuple[AnnotatedField, ...], mpp: float, source: str) -> Cro
     )
 
 
+def _is_mask(path: Path) -> bool:
+    return path.stem.endswith("_mask")
+
+
+def _refuse_strays(folder: Path, stems: set[str]) -> None:
+    """Raise TrainingError for an annotation whose image is absent: its cells would be missing without a word."""
+    for path in sorted((*folder.glob("*.json"), *folder.glob("*_mask.png"))):
+        if path.stem.removesuffix("_mask") not in stems:
+            endings = ", ".join(sorted(IMAGE_ENDINGS))
+            raise TrainingError(f"{path}: no image beside it; give one of that name ({endings})")
+
+
+def _field(annotation: Path, image: Path, outlines: Sequence[tuple[str, Polygon]], stated: object) -> AnnotatedField:
+    """A field whose outlines are such and lie on its image, which is of the `stated` (width, height) where given."""
+    if not image.is_file():
+        raise TrainingError(f"{annotation}: its image {image} does not exist; put it there")
+    height, width = read_image(image).shape[:2]
+    if isinstance(stated, tuple) and None not in stated and stated != (width, height):
+        raise TrainingError(
+            f"{annotation}: drawn on {stated[0]} x {stated[1]} px, but {image.name} has {width} x {height} px; "
+            "give the image that was annotated"
+        )
+    for number, (name, polygon) in enumerate(outlines, start=1):
+        if len(polygon) < 3:
+            raise TrainingError(f"{annotation}: outline {number} ({name}) has {len(polygon)} points; draw polygons")
+        x, y = centroid(polygon)
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise TrainingError(f"{annotation}: outline {number} ({name}) lies outside of {image.name}; annotate anew")
+    names, polygons = tuple(name for name, _ in outlines), tuple(polygon for _, polygon in outlines)
+    return AnnotatedField(path=image, polygons=polygons, names=names)
+
+
+def _points(values: Any) -> Polygon:  # noqa: ANN401 - as parsed
+    return np.array(values, dtype=np.float64).reshape(-1, 2)
+
+
 def _read_json(path: Path) -> Any:  # noqa: ANN401 - as parsed
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
-        raise TrainingError(f"{path}: not readable as JSON") from exc
+        raise TrainingError(f"{path}: not readable as JSON; export it again") from exc
 
 
 def _read_labelme(image: Path, path: Path) -> AnnotatedField:
+    document = _read_json(path)
     try:
-        shapes = [shape for shape in _read_json(path)["shapes"] if shape.get("shape_type", "polygon") == "polygon"]
-        polygons = tuple(np.array(shape["points"], dtype=np.float64).reshape(-1, 2) for shape in shapes)
-        return AnnotatedField(path=image, polygons=polygons, names=tuple(str(shape["label"]) for shape in shapes))
-    except (KeyError, TypeError, ValueError) as exc:
-        raise TrainingError(f"{path}: not a LabelMe file: {exc}") from exc
+        shapes = document["shapes"]
+        if others := {shape.get("shape_type", "polygon") for shape in shapes} - {"polygon"}:
+            raise TrainingError(f"{path}: holds a {min(others)}; draw polygons")
+        outlines = [(str(shape["label"]), _points(shape["points"])) for shape in shapes]
+        stated = document.get("imageWidth"), document.get("imageHeight")
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise TrainingError(f"{path}: not a LabelMe file: {exc}; export it again") from exc
+    return _field(path, image, outlines, stated)
 
 
 def _read_coco(path: Path) -> tuple[AnnotatedField, ...]:
@@ -140,11 +181,11 @@ def _read_coco(path: Path) -> tuple[AnnotatedField, ...]:
         fields = []
         for entry in document["images"]:
             own = [a for a in document["annotations"] if a["image_id"] == entry["id"] and not a.get("iscrowd")]
-            polygons = tuple(np.array(a["segmentation"][0], dtype=np.float64).reshape(-1, 2) for a in own)
-            classes = tuple(names[a["category_id"]] for a in own)
-            fields.append(AnnotatedField(path=path.parent / entry["file_name"], polygons=polygons, names=classes))
-    except (KeyError, TypeError, ValueError, IndexError) as exc:
-        raise TrainingError(f"{path}: not a COCO file with polygons: {exc}") from exc
+            outlines = [(names[a["category_id"]], _points(a["segmentation"][0])) for a in own]
+            stated = entry.get("width"), entry.get("height")
+            fields.append(_field(path, path.parent / entry["file_name"], outlines, stated))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as exc:
+        raise TrainingError(f"{path}: not a COCO file with polygons: {exc}; export it again with polygons") from exc
     return tuple(fields)
 
 
@@ -156,22 +197,27 @@ def _read_yolo(image: Path, path: Path) -> AnnotatedField:
     height, width = read_image(image).shape[:2]
     turn = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     circle = np.stack([np.cos(turn), np.sin(turn)], axis=1) / 2
-    polygons, classes = [], []
+    outlines = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             kind, x, y, w, h = line.split()[:5]
-            polygons.append((np.array([float(x), float(y)]) + circle * [float(w), float(h)]) * [width, height])
-            classes.append(names[int(kind)])
+            name, middle, size = names[int(kind)], np.array([float(x), float(y)]), np.array([float(w), float(h)])
         except (ValueError, IndexError) as exc:
             raise TrainingError(f"{path} line {number}: not a YOLO box of a class in {listing.name}") from exc
-    return AnnotatedField(path=image, polygons=tuple(polygons), names=tuple(classes))
+        if (size <= 0).any() or (middle - size / 2 < -SLACK).any() or (middle + size / 2 > 1 + SLACK).any():
+            raise TrainingError(
+                f"{path} line {number}: the box leaves the image; give its middle and size as shares, 0 to 1, of "
+                "the image's width and height"
+            )
+        outlines.append((name, (middle + circle * size) * [width, height]))
+    return _field(path, image, outlines, None)
 
 
 def _read_mask(image: Path, path: Path) -> AnnotatedField:
     mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     shape = read_image(image).shape[:2]
     if mask is None or mask.ndim != 2:
-        raise TrainingError(f"{path}: not a one-channel mask image")
+        raise TrainingError(f"{path}: not a readable one-channel image; save the mask as 8- or 16-bit grey PNG")
     if mask.shape != shape:
         raise TrainingError(f"{path}: mask of {mask.shape}, image of {shape}; give masks of equal size")
     outlines = (outline(mask == value) for value in np.unique(mask[mask > 0]))

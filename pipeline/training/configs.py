@@ -55,7 +55,7 @@ def change(config: C, given: Mapping[str, Any], where: str) -> C:
 
 
 def least(config: C, amounts: Mapping[str, Any]) -> C:
-    """The smallest run of a config: each schedule one epoch of small batches, and `amounts` for fields of these names.
+    """The smallest run of a config: each schedule two small batches, and `amounts` for fields of these names.
 
     What a run learns is nothing; that it goes through every step on a site's own data is known in minutes.
     """
@@ -63,7 +63,9 @@ def least(config: C, amounts: Mapping[str, Any]) -> C:
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
         value = getattr(config, field.name)
         if isinstance(value, Schedule):
-            values[field.name] = dataclasses.replace(value, epochs=1, stop=0, batch=min(value.batch, 4))
+            values[field.name] = dataclasses.replace(
+                value, epochs=1, stop=0, steps=2, batch=min(value.batch, 4), threads=1
+            )
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
             values[field.name] = least(value, amounts)
         elif field.name in amounts:

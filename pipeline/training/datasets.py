@@ -4,6 +4,8 @@ A crop is stored 27 µm wide (200 px), wider than the 21.6 µm (160 px) the clas
 do not run out of picture; smaller originals are continued by reflection.
 """
 
+import hashlib
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,12 +79,24 @@ class Crops:
 
 
 def room(count: int, side: int = STORED_SIDE) -> NDArray[np.uint8]:
-    """Place for `count` crops, (count, side, side, 3): memory, or a temporary file that ends with the process."""
+    """Place for `count` crops, (count, side, side, 3): memory, or a temporary file that ends with the process.
+
+    Raises
+    ------
+    TrainingError
+        The disk has no room for the file.
+    """
     shape = (count, side, side, 3)
-    if count * side * side * 3 <= IN_MEMORY:
+    size = count * side * side * 3
+    if size <= IN_MEMORY:
         return np.empty(shape, dtype=np.uint8)
-    with tempfile.TemporaryFile() as file:  # the mapping keeps the file when its name and handle are gone
-        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
+    try:
+        with tempfile.TemporaryFile() as file:  # the mapping keeps the file when its name and handle are gone
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error now, not a crash later
+            return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
+    except OSError as exc:
+        place = tempfile.gettempdir()
+        raise TrainingError(f"{place}: no room for {size >> 20} MiB of crops; set TMPDIR to a larger disk") from exc
 
 
 def standard_crop(image: RgbImage, mpp: float, side: int = STORED_SIDE) -> RgbImage:
@@ -106,16 +120,30 @@ def load_cells(folders: Sequence[CellFolder]) -> Crops:
     Raises
     ------
     TrainingError
-        A folder is absent or empty, has an unknown class name, or fewer than two classes are found in all.
+        As `read_cells`, or fewer than two classes are found in all.
 
     """
-    parts = [_load_folder(folder) for folder in folders]
-    crops = join(parts)
-    if len({tuple(row) for row in crops.allowed.tolist()}) < 2:
-        raise TrainingError(
-            f"{', '.join(str(f.root) for f in folders)}: cells of one class only; give at least two classes"
-        )
+    crops = join([read_cells(folder) for folder in folders])
+    demand_two_classes(crops, ", ".join(str(folder.root) for folder in folders))
     return crops
+
+
+def demand_two_classes(crops: Crops, where: str) -> None:
+    """Raise TrainingError where cells of one class only are to be told apart."""
+    if len({tuple(row) for row in crops.allowed.tolist()}) < 2:
+        raise TrainingError(f"{where}: cells of one class only; give at least two classes")
+
+
+def refuse_leaks(crops: Crops) -> None:
+    """Raise TrainingError where one picture has two names that the split parts, or two classes."""
+    first: dict[bytes, int] = {}
+    for i, image in enumerate(crops.images):
+        k = first.setdefault(hashlib.sha256(image).digest(), i)
+        one, other = (f"{crops.sources[n]}/{crops.codes[n]}/{crops.names[n]}" for n in (k, i))
+        if split_of(crops.names[k]) != split_of(crops.names[i]):
+            raise TrainingError(f"{other}: the same picture as {one}, on the other side of the split; remove one")
+        if (crops.allowed[k] != crops.allowed[i]).any():
+            raise TrainingError(f"{other}: the same picture as {one}, in another class; remove the wrong one")
 
 
 def join(parts: Sequence[Crops]) -> Crops:
@@ -140,7 +168,16 @@ def allowed_row(classes: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([name in classes for name in CELL_CLASSES], dtype=bool)
 
 
-def _load_folder(folder: CellFolder) -> Crops:
+def read_cells(folder: CellFolder, part: Split | None = None, most: int | None = None) -> Crops:
+    """The crops of one folder, or of each class the first `most` of a part of the split; others are not read.
+
+    Raises
+    ------
+    TrainingError
+        The folder or one of its classes is absent or empty, or a class name is unknown.
+    ImageError
+        A file is no image.
+    """
     if not folder.root.is_dir():
         raise TrainingError(f"{folder.root}: no such folder; give a folder with one sub-folder of images per class")
     found: list[tuple[Path, str, NDArray[np.bool_]]] = []
@@ -150,7 +187,11 @@ def _load_folder(folder: CellFolder) -> Crops:
             known = "one of our 22 class names or an MLL code such as BLA"
             raise TrainingError(f"{sub}: unknown class name '{sub.name}'; rename the folder to {known}")
         paths = sorted(path for path in sub.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
-        found += [(path, sub.name, allowed_row(classes)) for path in paths]
+        if not paths:
+            endings = ", ".join(sorted(IMAGE_ENDINGS))
+            raise TrainingError(f"{sub}: no images found; remove the folder or fill it ({endings})")
+        chosen = [path for path in paths if part is None or split_of(path.name) == part][:most]
+        found += [(path, sub.name, allowed_row(classes)) for path in chosen]
     if not found:
         raise TrainingError(f"{folder.root}: no images found; give one sub-folder of PNG or JPEG crops per class")
     images = room(len(found))

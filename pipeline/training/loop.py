@@ -8,8 +8,10 @@ and an uninterrupted one see the same data.
 import csv
 import json
 import math
+import pickle
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,9 @@ Progress = Callable[[float, str], None]
 class Schedule:
     """How long and how fast. The rate rises linearly for `warmup` of the steps, then falls as a cosine to 1 %.
 
-    `stop` ends a run after so many of its epochs, the rate as if all were to come; 0 runs them all. `bf16` computes in
-    bfloat16 on a CPU too (AVX-512 BF16, AMX); a GPU always does.
+    `stop` ends a run after so many of its epochs, the rate as if all were to come; 0 runs them all. `steps` are the
+    most batches an epoch may have, 0 for all. `bf16` computes in bfloat16 on a CPU too (AVX-512 BF16, AMX); a GPU
+    always does.
     """
 
     epochs: int
@@ -43,6 +46,7 @@ class Schedule:
     seed: int = 1
     threads: int = 2
     stop: int = 0
+    steps: int = 0
     bf16: bool = False
 
 
@@ -103,12 +107,13 @@ def fit(
     history: list[dict[str, float]] = []
     if checkpoint is not None:
         history = _restore(checkpoint, model, average, optimiser)
+    steps = min(steps, schedule.steps or steps)
     total = schedule.epochs * steps
     for epoch in range(len(history), schedule.stop or schedule.epochs):
         torch.manual_seed(schedule.seed * 10_000 + epoch)
         model.train()
         sum_loss, seen = 0.0, 0
-        for batch in batches(epoch):
+        for batch in islice(batches(epoch), steps):
             rate = schedule.learning_rate * _rate(epoch * steps + seen, total, schedule.warmup)
             for group, scale in zip(optimiser.param_groups, scales, strict=True):
                 group["lr"] = rate * scale
@@ -169,11 +174,19 @@ def _step(
             loss = loss_of(batch)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-    except torch.cuda.OutOfMemoryError as exc:
-        raise OutOfMemory("the batch does not fit into the device's memory; give a smaller batch") from exc
-    nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
-    optimiser.step()
+        nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
+        optimiser.step()
+    except (RuntimeError, MemoryError) as exc:
+        if not _exhausted(exc):
+            raise
+        where, count = batch[0].device, len(batch[-1])
+        raise OutOfMemory(f"a batch of {count} does not fit into the memory of {where}; lower schedule.batch") from exc
     return float(loss.detach())
+
+
+def _exhausted(exc: Exception) -> bool:
+    """Whether memory ended: of a GPU, of Python, or, a plain RuntimeError, of torch on a CPU."""
+    return isinstance(exc, (torch.cuda.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(exc)
 
 
 def _rate(step: int, total: int, warmup: float) -> float:
@@ -183,28 +196,51 @@ def _rate(step: int, total: int, warmup: float) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise))))
 
 
+def refuse_another(folder: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether the folder holds a run to go on with, of these settings as far as they are given.
+
+    Raises
+    ------
+    TrainingError
+        It holds a run of other settings; the message names them.
+    """
+    config = folder / "config.json"
+    if not ((folder / "checkpoint.pt").exists() and config.exists()):
+        return False
+    old, new = _flat(json.loads(config.read_text())), _flat(json.loads(json.dumps(settings, default=str)))
+    if changed := [f"{key} ({old[key]}, now {new[key]})" for key in old.keys() & new.keys() if old[key] != new[key]]:
+        names = ", ".join(sorted(changed))
+        raise TrainingError(f"{folder}: holds a run with another {names}; repeat its config.json or give a new folder")
+    return True
+
+
+def _flat(settings: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Nested settings as `schedule.epochs`."""
+    values: dict[str, Any] = {}
+    for key, value in settings.items():
+        values |= _flat(value, f"{where}{key}.") if isinstance(value, Mapping) else {where + key: value}
+    return values
+
+
 def _claim(folder: Path, settings: Mapping[str, Any]) -> Path | None:
     """The checkpoint to continue from, or None for a new run; writes `config.json`."""
-    text = json.dumps(settings, indent=2, sort_keys=True, default=str)
-    config, checkpoint = folder / "config.json", folder / "checkpoint.pt"
+    if refuse_another(folder, settings):
+        return folder / "checkpoint.pt"
     folder.mkdir(parents=True, exist_ok=True)
-    if checkpoint.exists() and config.exists():
-        old, new = json.loads(config.read_text()), json.loads(text)
-        changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-        if changed:
-            names = ", ".join(changed)
-            raise TrainingError(f"{folder}: holds a run with another {names}; use its config.json or give a new folder")
-        return checkpoint
-    config.write_text(text + "\n")
+    text = json.dumps(settings, indent=2, sort_keys=True, default=str)
+    (folder / "config.json").write_text(text + "\n")
     return None
 
 
 def _restore(
     checkpoint: Path, model: nn.Module, average: _Average | None, optimiser: torch.optim.Optimizer
 ) -> list[dict[str, float]]:
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as exc:
+        raise TrainingError(f"{checkpoint}: not a checkpoint of this run; remove it to start again") from exc
     if average is not None:
         average.steps = state["average_steps"]
         for name, value in state["average"].items():

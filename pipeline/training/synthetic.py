@@ -60,6 +60,18 @@ class Thumbnails:
         """A run of them."""
         return Thumbnails(images=self.images[chosen], masks=self.masks[chosen], inside=self.inside[chosen])
 
+    def subset(self, keep: NDArray[np.bool_]) -> "Thumbnails":
+        """Those where `keep` (N,) is true."""
+        return Thumbnails(images=self.images[keep], masks=self.masks[keep], inside=self.inside[keep])
+
+    def plus(self, more: "Thumbnails") -> "Thumbnails":
+        """These, then those."""
+        return Thumbnails(
+            images=np.concatenate([self.images, more.images]),
+            masks=np.concatenate([self.masks, more.masks]),
+            inside=np.concatenate([self.inside, more.inside]),
+        )
+
 
 def draw_cells(
     each: int, seed: int, centre: Centre = "a", *, side: int = STORED_SIDE, progress: Progress = quiet

@@ -10,7 +10,7 @@ import torch
 from pipeline.bundle import DEFAULT, Bundle
 from pipeline.errors import WeightsError
 from pipeline.image import read_image
-from pipeline.models.sam import OnnxEncoder, PromptDecoder, decoder_from_onnx
+from pipeline.models.sam import OnnxEncoder, PromptDecoder, decoder_from_onnx, official
 from pipeline.phantom.samples import FieldSample
 
 BOXES = np.array([[300, 300, 420, 430], [80, 500, 190, 610]], np.float32)
@@ -82,3 +82,11 @@ def test_a_broken_encoder_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no model")
     with pytest.raises(WeightsError, match=r"sam_encoder\.onnx: not a readable ONNX model"):
         OnnxEncoder(path)
+
+
+def test_a_checkpoint_of_another_network_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "sam.pth"
+    for write in (lambda: torch.save({"a": torch.zeros(1)}, path), lambda: path.write_bytes(b"no weights")):
+        write()
+        with pytest.raises(WeightsError, match=r"sam\.pth: not a SAM checkpoint; download"):
+            official(path)

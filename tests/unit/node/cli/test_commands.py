@@ -3,6 +3,8 @@
 import json
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -142,6 +144,25 @@ def test_phantom(run: Run, tmp_path: Path) -> None:
     assert code == 0
     assert "truth.json" in out
     assert json.loads((tmp_path / "out" / "truth.json").read_text())["seed"] == 1
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from node.cli.commands import app
+app(sys.argv[1:], standalone_mode=False)
+print(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")).split()[1])
+"""
+
+
+def test_a_phantom_of_three_times_the_area_takes_no_more_memory(tmp_path: Path) -> None:
+    def peak_mib(size: str) -> float:
+        arguments = ["phantom", "--out", str(tmp_path / size), "--seed", "7", "--size", size]
+        done = subprocess.run([sys.executable, "-c", PEAK, *arguments], check=True, capture_output=True, text=True)
+        return int(done.stdout.split()[-1]) / 1024
+
+    small, large = peak_mib("1024x5120"), peak_mib("1024x15360")
+    assert large - small < 15  # its pixels alone are 30 MiB more
 
 
 def test_vendor_slide_that_is_none(run: Run, tmp_path: Path) -> None:

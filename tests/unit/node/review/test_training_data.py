@@ -23,6 +23,7 @@ from node.web.app import create_web
 from node.web.identity import COOKIE
 from pipeline.domain import CELL_CLASSES
 from pipeline.training.datasets import CellFolder, load_cells
+from pipeline.training.labels import split_of
 from tests.builders import build_analysis, build_cells, build_report
 from tests.slides import write_slide
 from tests.stored_cases import Site, store_case
@@ -93,6 +94,17 @@ def test_choices_become_folders_that_training_reads(
         assert text not in (out / "cells.json").read_text()
 
 
+def test_all_cells_of_a_case_are_on_one_side_of_the_split(
+    case_id: str, give: Give, export: Callable[..., str], tmp_path: Path
+) -> None:
+    for cell in range(1, 25):
+        give(cell, CELL_CLASSES[cell % 2])
+    export(tmp_path / "out")
+    crops = load_cells([CellFolder(root=tmp_path / "out", mpp=0.125)])
+    assert len(crops) == 24
+    assert {split_of(name) for name in crops.names} == {split_of(f"{case_id}#")}
+
+
 def test_only_choices_since_a_day(give: Give, export: Callable[..., str], tmp_path: Path) -> None:
     give(1, "basophil")
     tomorrow = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%d}"
@@ -117,7 +129,7 @@ def test_the_pages_get_a_zip_of_one_case(site: Site, case_id: str, give: Give) -
         assert answer.headers["content-type"] == "application/zip"
         with ZipFile(io.BytesIO(answer.content)) as archive:
             picture, index = archive.namelist()
-            assert (picture, index) == (f"basophil/{case_id}-0-1.png", "cells.json")
+            assert (picture, index) == (f"basophil/{case_id}#0-1.png", "cells.json")
             image = np.asarray(Image.open(io.BytesIO(archive.read(picture))))
         assert image.shape == (224, 224, 3)
     sources.cells.close()
