@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from node.database import audit
+from node.tables import audit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

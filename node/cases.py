@@ -20,8 +20,9 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy.engine import Connection, Row
 
-from node.database import Database, case_events, cases, deliveries, objects, orders, runs, slides
+from node.database import Database
 from node.errors import UnknownCase, WrongState
+from node.tables import case_events, cases, deliveries, objects, orders, runs, slides
 from node.views import CaseEvent, CaseFile, CaseRow, CaseState, CaseView, DeliveryView, WorklistPage, WorklistQuery
 from pipeline.domain import Order, Priority, ResultStatus, SlideInfo
 

@@ -28,8 +28,9 @@ from dicom_io.qido import (
     series_record,
     study_record,
 )
-from node.database import Database, dicom_index, instances, objects
+from node.database import Database
 from node.index_query import narrow
+from node.tables import dicom_index, instances, objects
 
 _BATCH = 200
 _LATE = timedelta(minutes=10)  # how much later than its time a row may come into sight: clocks, commits

@@ -6,12 +6,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from node import cases
-from node.database import deliveries, slides
 from node.errors import WrongState
 from node.queues import CASES, COUNT, SIGN, SIGNATURES, Work
 from node.results.delivery_book import restart_deliveries, supersede
 from node.review import review_book
 from node.review.review_book import Signature
+from node.tables import deliveries, slides
 from node.views import CaseState
 from pipeline.domain import Priority
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from dicom_io.matching import key_of
 from dicom_io.qido import Level, Query
-from node.database import dicom_index
+from node.tables import dicom_index
 
 _Condition = sa.ColumnElement[bool]
 _WILD = re.compile(r"[*?]")

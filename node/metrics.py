@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from node.database import Database, cases, cell_changes, deliveries, instances, messages, signatures
+from node.database import Database
+from node.tables import cases, cell_changes, deliveries, instances, messages, signatures
 from node.views import CaseState, Check
 
 _LOW_DISK_BYTES = 2 << 30

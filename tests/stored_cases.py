@@ -25,7 +25,7 @@ from hl7.results import ResultsConfig, encode_oru
 from node import cases
 from node.actions import CaseActions
 from node.codes import load_codes
-from node.database import Database, accounts, deliveries, instances, objects, orders, slides
+from node.database import Database
 from node.intake.linking import Linking
 from node.opening import prepare
 from node.people.accounts import Person, Role
@@ -39,6 +39,7 @@ from node.results.run_book import RunRecord, keep_run
 from node.review.cell_book import CellBook
 from node.review.reviewing import Reviewing
 from node.settings import IntakeSettings, Settings, WebSettings
+from node.tables import accounts, deliveries, instances, objects, orders, slides
 from node.views import CaseState, Check
 from node.web.classes import class_views
 from node.web.dicomweb import Receiver

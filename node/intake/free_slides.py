@@ -5,7 +5,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from node.database import Database, cases, slides
+from node.database import Database
+from node.tables import cases, slides
 from node.views import CaseState
 
 _MOST = 50

@@ -21,10 +21,11 @@ from hl7.errors import ParseError
 from hl7.messages import Header, read_header
 from hl7.orders import OrderMessage, OrderRequest, parse_order_message
 from node import audit
-from node.database import Database, instances, messages, slides
+from node.database import Database
 from node.intake import order_book, patients, registrations
 from node.queues import SETTLE, Work
 from node.settings import Settings
+from node.tables import instances, messages, slides
 
 _SLIDE_MODALITY = "SM"
 

@@ -13,8 +13,7 @@ from dicom_io.completeness import Completeness, assess, volumes_of
 from dicom_io.header import InstanceHeader, parse_header
 from dicom_io.slide import slide_digest
 from node import cases
-from node.database import Database, instances, order_keys, orders, slide_keys, slides
-from node.database import cases as case_table
+from node.database import Database
 from node.dispatch import queue_case
 from node.errors import WrongState
 from node.intake import order_book, registrations
@@ -22,6 +21,8 @@ from node.intake.matching import Match, SlideIdentity, match, patient_problem
 from node.queues import LINK, SETTLE, WAIT_ORDER, WAIT_SLIDE, Work
 from node.review import review_book
 from node.settings import IntakeSettings
+from node.tables import cases as case_table
+from node.tables import instances, order_keys, orders, slide_keys, slides
 from node.views import CaseState
 
 _UNCOUNTED = (CaseState.WAITING, CaseState.HELD, CaseState.QUEUED)

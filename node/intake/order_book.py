@@ -15,12 +15,12 @@ from hl7.acks import Outcome
 from hl7.orders import OrderRequest
 from hl7.results import filler_order_number
 from node import cases
-from node.database import cases as case_table
-from node.database import order_keys, orders
 from node.intake.matching import order_keys as keys_of
 from node.queues import LINK, WAIT_SLIDE, Work
 from node.review import review_book
 from node.settings import IntakeSettings
+from node.tables import cases as case_table
+from node.tables import order_keys, orders
 from node.views import CaseState
 from pipeline.domain import EntityId, Order
 

@@ -9,11 +9,11 @@ from sqlalchemy.engine import Connection, Row
 
 from hl7.adt import PatientUpdate
 from node import cases
-from node.database import cases as case_table
-from node.database import orders
 from node.intake import order_book
 from node.intake.matching import normalise
 from node.queues import LINK, Work
+from node.tables import cases as case_table
+from node.tables import orders
 from node.views import CaseState
 from pipeline.domain import Order, Patient
 

@@ -18,12 +18,12 @@ from hl7.acks import Outcome
 from hl7.dpow import ImageNotice
 from hl7.orders import OrderRequest
 from node import cases
-from node.database import cases as case_table
-from node.database import order_keys, orders, slide_keys, slides
 from node.intake.matching import SlideIdentity, completed, normalise
 from node.intake.matching import slide_keys as keys_of
 from node.queues import LINK, SETTLE, Work
 from node.settings import IntakeSettings
+from node.tables import cases as case_table
+from node.tables import order_keys, orders, slide_keys, slides
 from node.views import CaseState
 from pipeline.domain import Order, Patient
 

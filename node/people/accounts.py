@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from node import audit
-from node.database import Database, accounts, sessions, sign_in_failures
+from node.database import Database
 from node.errors import AccountError, UnknownAccount
 from node.people.passwords import Passwords
+from node.tables import accounts, sessions, sign_in_failures
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 _NOT_PEOPLE = frozenset({"node", "lis", "worker", "listener", "demo"})  # actors of the history nobody may pose as

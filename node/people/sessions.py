@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from node import audit
-from node.database import Database, accounts, sessions
+from node.database import Database
 from node.people.accounts import Person, person_of
+from node.tables import accounts, sessions
 
 _WRITTEN_EVERY = timedelta(minutes=1)  # a page asks many times a second; when it was last used need not be exact
 

@@ -12,10 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from node import audit
-from node.database import Database, sign_in_failures
+from node.database import Database
 from node.errors import SignInRefused, SlowDown
 from node.people.accounts import Person, find_account, person_of
 from node.people.passwords import Passwords
+from node.tables import sign_in_failures
 
 _FORGOTTEN_AFTER = timedelta(hours=1)
 

@@ -14,12 +14,13 @@ from dicom_io.sender import Peer, send, stow
 from hl7 import mllp
 from hl7.errors import NotAcknowledged
 from hl7.messages import read_header
-from node.database import Database, messages, objects
+from node.database import Database
 from node.errors import answer
 from node.queues import Work
 from node.results import delivery_book
 from node.results.delivery_book import Attempt
 from node.settings import LisSettings, PacsSettings, Settings
+from node.tables import messages, objects
 
 
 def destinations(settings: Settings) -> tuple[tuple[str, str], ...]:

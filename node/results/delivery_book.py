@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from node import cases
-from node.database import deliveries
 from node.queues import DELIVER, DELIVERIES, Work
 from node.settings import RetrySettings
+from node.tables import deliveries
 from node.views import CaseState
 
 

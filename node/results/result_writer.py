@@ -11,12 +11,12 @@ from sqlalchemy.engine import Connection
 from dicom_io.results import ResultObject
 from dicom_io.slide import DicomSlide
 from node import cases
-from node.database import cases as case_table
-from node.database import objects
 from node.files import replace_folder
 from node.results.alerts import alerts, for_worklist
 from node.results.outputs import Output, write_outputs
 from node.settings import Settings
+from node.tables import cases as case_table
+from node.tables import objects
 from pipeline.domain import CellCode, Report
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy.engine import Connection
 
-from node.database import runs
+from node.tables import runs
 from pipeline.domain import BundleInfo, SlideInfo
 
 

@@ -7,10 +7,11 @@ import sqlalchemy as sa
 
 from dicom_io.slide import DicomSlide
 from node import cases
-from node.database import Database, instances
+from node.database import Database
 from node.errors import NoAnalysis
 from node.recent import Recent
 from node.results.archive import analysis_file, load_analysis
+from node.tables import instances
 from pipeline.crops import FIELD_UM, crop, crop_sheet
 from pipeline.domain import Analysis, RgbImage
 from pipeline.geometry import centroid

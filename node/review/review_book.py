@@ -11,9 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from node.database import cell_changes, deliveries, objects, signatures
 from node.review.agreement import Choices
 from node.review.marking import Change
+from node.tables import cell_changes, deliveries, objects, signatures
 from pipeline.domain import ResultStatus
 
 

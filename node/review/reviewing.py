@@ -12,7 +12,6 @@ from sqlalchemy.engine import Connection, Row
 
 from node import audit, cases, dispatch
 from node.database import Database
-from node.database import cases as case_table
 from node.errors import NoAnalysis, ReviewConflict, ReviewRefused, WrongState
 from node.people.accounts import Person
 from node.queues import Work
@@ -26,6 +25,7 @@ from node.review.cell_book import CellBook
 from node.review.marking import CellTable, Change, Marks, Progress, Wanted
 from node.review.review_book import Signature
 from node.settings import Settings
+from node.tables import cases as case_table
 from node.views import CaseState
 from pipeline.domain import Analysis, DifferentialCount, ResultStatus
 

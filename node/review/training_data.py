@@ -16,11 +16,12 @@ import sqlalchemy as sa
 from PIL import Image
 from sqlalchemy.engine import Connection
 
-from node.database import Database, cell_changes
+from node.database import Database
 from node.results import run_book
 from node.review import review_book
 from node.review.cell_book import CellBook
 from node.review.marking import Change
+from node.tables import cell_changes
 
 MPP = 0.125  # µm per pixel of every picture: finer than a model sees, so that training may choose its own
 SIDE = 224  # pixels, 28 µm

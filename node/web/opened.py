@@ -7,9 +7,10 @@ import sqlalchemy as sa
 from fastapi import Request
 
 from node import audit
-from node.database import Database, cases
+from node.database import Database
 from node.people.accounts import Person
 from node.people.sessions import token_hash
+from node.tables import cases
 from node.web.identity import COOKIE, Viewer, is_unattended
 from node.web.sources import Sources
 

@@ -11,8 +11,7 @@ import sqlalchemy as sa
 from dicom_io.errors import SlideError
 from dicom_io.slide import DicomSlide
 from node import cases
-from node.database import Database, instances, slides
-from node.database import cases as case_table
+from node.database import Database
 from node.errors import CaseCancelled, RepeatedCrash
 from node.intake import order_book
 from node.queues import Work
@@ -25,6 +24,8 @@ from node.results.run_book import RunRecord
 from node.review import review_book
 from node.review.review_book import Signature
 from node.settings import Settings
+from node.tables import cases as case_table
+from node.tables import instances, slides
 from node.views import CaseState
 from node.work.inference import Inference, describe
 from pipeline.domain import Report, ResultStatus, SlideInfo

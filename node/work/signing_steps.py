@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, Row
 
 from dicom_io.results import ResultObject
 from node import cases
-from node.database import Database, objects
+from node.database import Database
 from node.dispatch import SIGNING
 from node.errors import CaseCancelled
 from node.intake import order_book
@@ -25,6 +25,7 @@ from node.review import marking, review_book
 from node.review.marking import Change
 from node.review.review_book import Signature
 from node.settings import Settings
+from node.tables import objects
 from node.views import CaseState
 from pipeline.domain import Analysis, DifferentialCount, Order, Report
 

@@ -18,7 +18,6 @@ import structlog
 from dbos import DBOS, DBOSConfig
 
 from node.codes import load_codes
-from node.database import cases as case_table
 from node.files import remove_leftovers
 from node.intake.linking import Linking
 from node.opening import open_existing
@@ -27,6 +26,7 @@ from node.results.delivery import Deliverer
 from node.results.notifier import Notifier
 from node.results.result_writer import ResultWriter
 from node.settings import Settings
+from node.tables import cases as case_table
 from node.views import CaseState
 from node.work.case_steps import CaseSteps
 from node.work.inference import Inference

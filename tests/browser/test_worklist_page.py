@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from playwright.sync_api import Page, expect
 
 from node import cases
-from node.database import cases as case_table
-from node.database import orders, slides
 from node.people.accounts import Role
+from node.tables import cases as case_table
+from node.tables import orders, slides
 from node.views import CaseState
 from node.web.identity import COOKIE
 from tests.browser.axe import serious_faults

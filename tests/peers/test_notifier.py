@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from node import cases
 from node.cases import read_case
-from node.database import cases as case_table
 from node.results.notifier import Notifier, Reason, ask_if_urgent
 from node.settings import NotifySettings, RetrySettings, Settings, WebSettings
+from node.tables import cases as case_table
 from node.views import CaseState
 from tests.stored_cases import Site
 from tests.system.processes import free_port

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
-from node.database import cases, deliveries, objects, slides
+from node.tables import cases, deliveries, objects, slides
 from node.views import CaseState
 from tests.system.processes import wait_until
 from tests.system.reviewer import Reviewer

@@ -12,8 +12,7 @@ from hl7.placer import encode_order
 from node import cases
 from node.actions import ActionName, CaseActions, Deed, offered
 from node.cases import list_cases, read_case
-from node.database import Database, audit, orders
-from node.database import cases as case_table
+from node.database import Database
 from node.errors import UnknownCase, WrongState
 from node.intake.free_slides import free_slides
 from node.intake.intake import Intake
@@ -21,6 +20,8 @@ from node.intake.linking import Linking
 from node.people.accounts import Person, Role
 from node.queues import Work
 from node.settings import Settings
+from node.tables import audit, orders
+from node.tables import cases as case_table
 from node.views import CaseRow, CaseState, CaseView
 from pipeline.domain import EntityId, Order, ResultStatus
 from tests.builders import build_order, build_patient

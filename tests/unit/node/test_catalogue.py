@@ -11,7 +11,7 @@ from pydicom.uid import VLWholeSlideMicroscopyImageStorage
 
 from dicom_io.qido import Level, parse_query
 from node.catalogue import Catalogue, Held
-from node.database import dicom_index, instances
+from node.tables import dicom_index, instances
 from tests.stored_cases import Site
 from tests.unit.dicom_io.instances import save, slide_dataset
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from prometheus_client import generate_latest
 
 from node import cases
-from node.database import Database, cell_changes, signatures
+from node.database import Database
 from node.metrics import build_registry, readiness
+from node.tables import cell_changes, signatures
 from node.views import CaseState
 
 

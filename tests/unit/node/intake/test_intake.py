@@ -13,12 +13,13 @@ from hl7.messages import Message, read_message
 from hl7.placer import encode_order
 from hl7.results import encode_oru
 from node.cases import list_cases, read_case
-from node.database import Database, cases, instances, messages, objects, orders, signatures, slides
+from node.database import Database
 from node.intake.intake import Intake
 from node.intake.linking import Linking
 from node.queues import Work
 from node.results.outputs import results_config
 from node.settings import Hl7Settings, IntakeSettings, Settings
+from node.tables import cases, instances, messages, objects, orders, signatures, slides
 from node.views import CaseRow, CaseState
 from pipeline.domain import EntityId, Order, Priority
 from tests.builders import build_codes, build_order, build_patient, build_report

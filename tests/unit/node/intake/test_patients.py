@@ -10,11 +10,12 @@ from hl7.messages import read_message
 from hl7.placer import encode_order
 from node import cases
 from node.cases import list_cases, read_case
-from node.database import Database, messages
-from node.database import cases as case_table
+from node.database import Database
 from node.intake.intake import Intake
 from node.queues import Work
 from node.settings import Settings
+from node.tables import cases as case_table
+from node.tables import messages
 from node.views import CaseState, CaseView
 from tests.builders import build_order, build_patient
 

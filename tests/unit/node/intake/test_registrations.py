@@ -11,11 +11,12 @@ from dicom_io.store import FileStore, InstanceHeader
 from hl7.messages import Message, read_message
 from hl7.placer import encode_order
 from node.cases import list_cases
-from node.database import Database, orders, slides
+from node.database import Database
 from node.intake.intake import Intake
 from node.intake.linking import Linking
 from node.queues import Work
 from node.settings import IntakeSettings, Settings
+from node.tables import orders, slides
 from node.views import CaseRow, CaseState
 from tests.builders import build_order
 from tests.slides import SERIES, STUDY, write_slide

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from node.database import Database, accounts, audit, sessions, sign_in_failures
+from node.database import Database
 from node.errors import AccountError, SignInRefused, SlowDown, UnknownAccount
 from node.people.accounts import (
     Person,
@@ -21,6 +21,7 @@ from node.people.accounts import (
 from node.people.passwords import Passwords
 from node.people.sessions import Sessions, token_hash
 from node.people.sign_in import BY_ACCOUNT, BY_ADDRESS, SignIn
+from node.tables import accounts, audit, sessions, sign_in_failures
 
 PASSWORD = "a quiet sentence"
 ANNA = Person(name="anna", full_name="Dr. Anna Beispiel", role=Role.REVIEWER)

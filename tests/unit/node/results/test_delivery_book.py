@@ -5,12 +5,13 @@ import sqlalchemy as sa
 
 from node import cases, dispatch
 from node.cases import read_case
-from node.database import Database, deliveries, slides
+from node.database import Database
 from node.errors import WrongState
 from node.queues import Work
 from node.results import delivery_book
 from node.results.delivery_book import Attempt
 from node.settings import RetrySettings
+from node.tables import deliveries, slides
 from node.views import CaseState, CaseView
 
 RETRY = RetrySettings(delivery_attempts=3, delivery_first_s=10, delivery_longest_s=15)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
-from node.database import audit
 from node.people.accounts import Role
+from node.tables import audit
 from node.web.app import create_web
 from node.web.identity import COOKIE, UNATTENDED
 from tests.stored_cases import Site, reported_case

@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from node import cases
-from node.database import audit, cell_changes, objects, signatures
-from node.database import cases as case_table
 from node.people.accounts import Role
 from node.results.archive import analysis_file, load_analysis, save_analysis
 from node.review.marking import MANDATORY
 from node.settings import ReviewSettings, Settings
+from node.tables import audit, cell_changes, objects, signatures
+from node.tables import cases as case_table
 from node.views import CaseState
 from node.web.app import create_web
 from node.web.identity import COOKIE

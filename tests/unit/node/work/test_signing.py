@@ -18,7 +18,6 @@ from hl7.mllp import frame
 from node import cases, dispatch
 from node.cases import read_case
 from node.codes import load_codes
-from node.database import deliveries, objects, slides
 from node.errors import CaseCancelled, ReviewConflict
 from node.files import sha256_of
 from node.intake.linking import Linking
@@ -31,6 +30,7 @@ from node.review import review_book
 from node.review.marking import Wanted
 from node.review.reviewing import Reviewing
 from node.settings import IntakeSettings, LisSettings, PacsSettings, Settings
+from node.tables import deliveries, objects, slides
 from node.views import CaseState, CaseView
 from node.work.signing_steps import SigningSteps
 from pipeline.domain import CELL_CLASSES, ResultStatus
