@@ -183,7 +183,7 @@ def test_details_of_a_cell_with_its_explanation(
     page.keyboard.press("m")
     page.goto(f"/cases/{case_id}?cell={cell}")
     expect(pane.get_by_role("heading")).to_contain_text("Monocyte")
-    expect(pane.get_by_role("list", name="History of the cell")).to_contain_text("monocyte reviewer")
+    expect(pane.get_by_role("list", name="History of the cell")).to_contain_text("monocyte Test Reviewer")
 
 
 def test_signing_with_open_reviews_needs_a_reason_and_makes_the_result_final(
