@@ -140,6 +140,23 @@ def bundle_info(folder: Path = DEFAULT) -> BundleInfo:
     )
 
 
+def stage_digests(folder: Path = DEFAULT) -> dict[str, str]:
+    """SHA-256 over each stage's entry in `bundle.json` and the digests of its files: it changes with nothing else.
+
+    Raises
+    ------
+    WeightsError
+        `bundle.json` is missing or broken.
+
+    """
+    document = read_document(folder)
+    digests = {}
+    for name, stage in document["stages"].items():
+        files = {file: document["files"].get(file) for file in stage.values() if isinstance(file, str)}
+        digests[name] = hashlib.sha256(json.dumps([stage, files], sort_keys=True).encode()).hexdigest()
+    return digests
+
+
 def read_document(folder: Path) -> dict[str, Any]:
     """The parsed `bundle.json`.
 

@@ -32,7 +32,7 @@ def measure(
         return
     if out is None:
         raise typer.BadParameter("give the folder to write to", param_hint="--out")
-    from pipeline.bundle import DEFAULT, load_bundle, read_document
+    from pipeline.bundle import DEFAULT, load_bundle, read_document, stage_digests
     from pipeline.card import model_card, rows_of
     from pipeline.evaluation.data import FAST, Amounts
     from pipeline.evaluation.run import evaluate
@@ -41,7 +41,8 @@ def measure(
     model = load_bundle(folder, threads=threads)
     wanted = [name.strip() for name in parts.split(",") if name.strip()]
     with bar("evaluate") as say:
-        figures = evaluate(model, FAST if fast else Amounts(), out, real=real, wanted=wanted, progress=say)
+        amounts = FAST if fast else Amounts()
+        figures = evaluate(model, stage_digests(folder), amounts, out, real=real, wanted=wanted, progress=say)
     pictures = sorted(path.name for path in out.glob("*.png"))
     (out / "MODEL_CARD.md").write_text(model_card(read_document(folder), figures, pictures), encoding="utf-8")
     table = Table("measurement", "figure", "value", "95 % limits", "n")

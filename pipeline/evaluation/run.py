@@ -1,14 +1,14 @@
 """`marrow-node evaluate`: every measurement the data allow, each kept as it ends, so that a stopped run goes on.
 
-`out/parts/NAME.json` holds one part with the digest of the bundle and the amounts it was measured with, and
-`evaluation.json` holds them all. `baselines.json` (`evaluate baselines`) and `sources.json` (`train sources`) are taken
+`out/parts/NAME.json` holds one part with the digest of the stages and the amounts it was measured with, so that a
+stage trained again has only its own parts measured again; `evaluation.json` holds them all. `baselines.json` (`evaluate baselines`) and `sources.json` (`train sources`) are taken
 along when they lie in `out`.
 """
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,23 @@ from pipeline.evaluation.data import CENTRES, Amounts, Figures, Say
 from pipeline.phantom.spec import Centre
 from pipeline.training.loop import Progress, quiet
 
-Part = Callable[[Say], Figures]
+STAGES = ("regions", "tiles", "cells", "classes")
 ALONGSIDE = {"baselines": "baselines.json", "sources_left_out": "sources.json"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One measurement, and the stages of the bundle that it depends on."""
+
+    stages: tuple[str, ...]
+    measure: Callable[[Say], Figures]
+
+
 
 
 def evaluate(
     bundle: Bundle,
+    stages: Mapping[str, str],
     amounts: Amounts,
     out: Path,
     *,
@@ -37,6 +48,8 @@ def evaluate(
 
     Parameters
     ----------
+    stages
+        The digest of each stage of the bundle, as `stage_digests` gives them.
     real
         The folder that holds `mll`, `pbc`, `segpc` and `zheng`; without it only synthetic smears are measured.
 
@@ -60,7 +73,8 @@ def evaluate(
             progress((number + done) / len(chosen), name)
 
         say(0.0)
-        _kept(out / "parts" / f"{name}.json", {"digest": info.digest, "amounts": asdict(amounts)}, known[name], say)
+        conditions = {"stages": {stage: stages[stage] for stage in known[name].stages}, "amounts": asdict(amounts)}
+        _kept(out / "parts" / f"{name}.json", conditions, known[name].measure, say)
     for name in known:
         path = out / "parts" / f"{name}.json"
         if path.exists():
@@ -75,39 +89,36 @@ def evaluate(
 def parts(bundle: Bundle, amounts: Amounts, real: Path | None, out: Path) -> dict[str, Part]:
     """Every measurement by name, in the order of the model card."""
     found: dict[str, Part] = {}
+
+    def add(name: str, stages: str | tuple[str, ...], measure: Callable[..., Figures], *arguments: object) -> None:
+        found[name] = Part(stages=(stages,) if isinstance(stages, str) else stages, measure=partial(measure, *arguments))
+
     if real is not None:
-        found |= {
-            "classes_mll": partial(classes.real, bundle, real / "mll", amounts.real_cells, out),
-            "classes_pbc": partial(classes.real, bundle, real / "pbc", amounts.real_cells, out),
-            "cells_segpc": partial(fields.plasma_cells, bundle, real / "segpc", amounts.real_fields),
-            "tiles_segpc": partial(fields.real_tiles, bundle, real / "segpc", amounts.real_fields),
-            "cells_zheng": partial(fields.white_cells, bundle, real / "zheng", amounts.real_images),
-            "modes": partial(fields.both_modes, bundle, real / "segpc", amounts.everything_fields),
-        }
+        add("classes_mll", "classes", classes.real, bundle, real / "mll", amounts.real_cells, out)
+        add("classes_pbc", "classes", classes.real, bundle, real / "pbc", amounts.real_cells, out)
+        add("cells_segpc", "cells", fields.plasma_cells, bundle, real / "segpc", amounts.real_fields)
+        add("tiles_segpc", "tiles", fields.real_tiles, bundle, real / "segpc", amounts.real_fields)
+        add("cells_zheng", "cells", fields.white_cells, bundle, real / "zheng", amounts.real_images)
+        add("modes", "cells", fields.both_modes, bundle, real / "segpc", amounts.everything_fields)
     for centre in CENTRES:
-        found |= _of_centre(bundle, amounts, centre)
-        found[f"classes_{centre}"] = partial(classes.synthetic, bundle, amounts.each, centre, out)
-    found["quality"] = partial(quality.quality, amounts.quality_slides, real and real / "segpc", amounts.quality_fields)
-    found["saliency"] = partial(classes.saliency, bundle, amounts.explained_cells, real and real / "segpc", out)
-    found["robustness"] = partial(robustness.robustness, bundle, real, amounts, out)
-    found["subset_synthetic"] = partial(subset.synthetic_subset, bundle)
+        add(f"regions_{centre}", "regions", fields.regions, bundle, amounts.thumbnails, centre)
+        add(f"tiles_{centre}", "tiles", fields.tiles, bundle, amounts.tile_slides, centre)
+        add(f"cells_{centre}", "cells", fields.synthetic_cells, bundle, amounts.fields, centre)
+        add(f"classes_{centre}", "classes", classes.synthetic, bundle, amounts.each, centre, out)
+    segpc = real and real / "segpc"
+    add("quality", (), quality.quality, amounts.quality_slides, segpc, amounts.quality_fields)
+    add("saliency", ("cells", "classes"), classes.saliency, bundle, amounts.explained_cells, segpc, out)
+    add("robustness", "classes", robustness.robustness, bundle, real, amounts, out)
+    add("subset_synthetic", STAGES, subset.synthetic_subset, bundle)
     if real is not None:
-        found["shortcut"] = partial(sources.shortcut, bundle, real, amounts)
-        found["subset_real"] = partial(subset.real_subset, bundle, real)
+        add("shortcut", "classes", sources.shortcut, bundle, real, amounts)
+        add("subset_real", STAGES, subset.real_subset, bundle, real)
     for centre in CENTRES:
-        found[f"count_{centre}"] = partial(counts.counts, bundle, amounts.count_slides, centre, out)
+        add(f"count_{centre}", STAGES, counts.counts, bundle, amounts.count_slides, centre, out)
     return found
 
 
-def _of_centre(bundle: Bundle, amounts: Amounts, centre: Centre) -> dict[str, Part]:
-    return {
-        f"regions_{centre}": partial(fields.regions, bundle, amounts.thumbnails, centre),
-        f"tiles_{centre}": partial(fields.tiles, bundle, amounts.tile_slides, centre),
-        f"cells_{centre}": partial(fields.synthetic_cells, bundle, amounts.fields, centre),
-    }
-
-
-def _kept(path: Path, conditions: dict[str, Any], measure: Part, say: Say) -> None:
+def _kept(path: Path, conditions: dict[str, Any], measure: Callable[[Say], Figures], say: Say) -> None:
     """Measure into `path` unless it holds a measurement under the same conditions."""
     if path.exists():
         known = json.loads(path.read_text())

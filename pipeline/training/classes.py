@@ -134,11 +134,11 @@ def mix(images: Tensor, allowed: Tensor, alpha: float, generator: torch.Generato
 
 
 def draw_weights(crops: Crops, balance: float, synthetic_share: float) -> NDArray[np.float64]:
-    """(N,) probabilities of drawing each cell: n_class ** -balance within real and within synthetic cells."""
-    keys = [
-        "|".join((source, *map(str, np.flatnonzero(row))))
-        for source, row in zip(crops.sources, crops.allowed, strict=True)
-    ]
+    """(N,) probabilities of drawing each cell: n_label ** -balance within real and within synthetic cells.
+
+    The label is the data set's own, so that each of the many kinds of `others` is drawn as a class would be.
+    """
+    keys = [f"{source}|{code}" for source, code in zip(crops.sources, crops.codes, strict=True)]
     _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     weights = counts[inverse].astype(np.float64) ** -balance
     synthetic = np.array([source == SYNTHETIC for source in crops.sources], dtype=bool)

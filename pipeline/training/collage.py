@@ -19,25 +19,36 @@ TILE_MPP = TILE_UM / TilesConfig().side
 PIECE = round(STORED_SIDE * CROP_MPP / TILE_MPP)
 DARKEST_GROUND = 1.1  # the optical density a crop without background exceeds everywhere
 NEIGHBOURS = 120
+JOINED = 0.5  # this share of tiles is joined from several
 _ANGLES = 8
 
 
 def collage(cells: Crops, count: int, seed: int) -> Tiles:
     """`count` countable tiles, each of crops of one data set and of similar stain.
 
-    Sparse to dense, evenly spread or in clusters, with vacuoles; background, light and grain differ between tiles.
+    Sparse to dense, evenly spread or in clusters, with vacuoles and lakes of red cells; film, light and grain differ
+    between tiles. Some are joined from several, as where a scanner's fields of different light meet.
     """
     random = np.random.default_rng(seed)
     pieces, grounds = _pieces(cells)
     sources = np.array(cells.sources)
     usable = np.flatnonzero(grounds.max(axis=1) < DARKEST_GROUND)
     stain = pieces.mean(axis=(1, 2))  # (N, 3)
-    images = []
-    for _ in range(count):
+
+    def alike() -> NDArray[np.intp]:
         like = random.choice(usable)
         same = usable[sources[usable] == sources[like]]
-        near = same[np.argsort(np.abs(stain[same] - stain[like]).sum(axis=1))[:NEIGHBOURS]]
-        images.append(_tile(pieces, near, random))
+        return np.asarray(same[np.argsort(np.abs(stain[same] - stain[like]).sum(axis=1))[:NEIGHBOURS]])
+
+    images = []
+    for _ in range(count):
+        tile = _tile(pieces, alike(), random)
+        if random.random() < JOINED:
+            for _ in range(int(random.integers(1, 5))):
+                x0, y0 = random.integers(-60, tile.shape[0] - 30, 2)
+                window = np.s_[max(y0, 0) : y0 + 90, max(x0, 0) : x0 + 120]
+                tile[window] = _tile(pieces, alike(), random)[window]
+        images.append(tile)
     return Tiles(images=np.stack(images), countable=np.ones(count, dtype=bool), slides=np.full(count, seed))
 
 
@@ -59,20 +70,43 @@ def _tile(pieces: NDArray[np.float32], near: NDArray[np.intp], random: np.random
     density *= random.uniform(0.8, 1.25)
     if random.random() < 0.6:
         density = optical_density(with_red_cells(transmitted(density), TILE_MPP, random.uniform(60, 400), random))
-    for _ in range(int(random.integers(0, 5))):
+    if random.random() < 0.5:
+        density += _lakes(side, random)
+    density += _film(side, random)
+    for _ in range(int(random.integers(0, 6))):
         _vacuole(density, random)
-    window = int(random.integers(500)), int(random.integers(500)), side, side
-    film = repeat(tiled("film", TILE_MPP, random.uniform(1.5, 4.0)), *window)[..., None]
-    light = random.uniform([0.55, 0.5, 0.5], [1.0, 1.0, 1.0]) if random.random() < 0.5 else random.uniform(0.6, 1.0)
-    density += random.uniform(0.0, 0.04) * film - np.log(light)
-    image = transmitted(density.astype(np.float32))
+    light = random.uniform(0.6, 1.0) * random.uniform([0.85, 0.8, 0.85], [1.0, 1.0, 1.0])
+    image = transmitted((density - np.log(light)).astype(np.float32))
     grain = random.normal(0, random.uniform(0.5, 4), image.shape)
     return np.asarray((image + grain).clip(0, 255).astype(np.uint8))
 
 
+def _film(side: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """(S, S, 3) dried plasma between the cells, faint to strong, grey to pink."""
+    mottle = _noise(side, random.uniform(1.5, 4.0), random)
+    strength = random.uniform(0.0, 0.3) if random.random() < 0.7 else 0.0
+    tint = random.uniform([0.7, 0.9, 0.6], [1.0, 1.3, 1.1])
+    return np.asarray((strength + random.uniform(0.0, 0.04) * mottle) * tint, dtype=np.float32)
+
+
+def _lakes(side: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """(S, S, 3) red cells that run together in patches, pale, grey to red."""
+    white = np.full((side, side, 3), 255, dtype=np.uint8)
+    red = optical_density(with_red_cells(white, TILE_MPP, random.uniform(16, 45), random))
+    grey = red.mean(axis=2, keepdims=True)
+    patches = np.clip((_noise(side, random.uniform(2.0, 7.0), random) - random.uniform(-0.2, 1.2)) * 4, 0, 1)
+    pale = random.uniform(0.2, 0.8) * (grey + random.uniform(0.1, 0.9) * (red - grey))
+    return np.asarray(pale * patches, dtype=np.float32)
+
+
+def _noise(side: int, scale: float, random: np.random.Generator) -> NDArray[np.float32]:
+    """(S, S, 1) some window of a cloudy texture, mean 0 and spread 1 over the whole."""
+    return repeat(tiled("film", TILE_MPP, scale), int(random.integers(500)), int(random.integers(500)), side, side)[..., None]
+
+
 def _places(side: int, random: np.random.Generator) -> NDArray[np.intp]:
     """(N, 2) middles of pieces: a jittered lattice of some pitch, thinned evenly or in patches."""
-    pitch = random.uniform(0.5, 1.15) * PIECE
+    pitch = random.uniform(0.42, 1.15) * PIECE
     steps = np.arange(0, side + pitch, pitch)
     x, y = (axis.ravel() + random.uniform(-0.45, 0.45, axis.size) * pitch for axis in np.meshgrid(steps, steps))
     kept = random.random(x.size) < random.uniform(0.5, 1.0)
@@ -108,7 +142,7 @@ def _lay(density: NDArray[np.float32], piece: NDArray[np.float32], x: int, y: in
 def _vacuole(density: NDArray[np.float32], random: np.random.Generator) -> None:
     """A round hole that fat left, in place."""
     side = density.shape[0]
-    middle, radius = random.uniform(0, side, 2), random.uniform(2, 26)
+    middle, radius = random.uniform(0, side, 2), 2 + 38 * random.random() ** 2
     y, x = np.ogrid[:side, :side]
     hole = np.clip(radius - np.hypot(x - middle[0], y - middle[1]) + 0.5, 0, 1)
     density *= (1 - hole[..., None]).astype(np.float32)
