@@ -1,8 +1,8 @@
 """`marrow-node evaluate`: every measurement the data allow, each kept as it ends, so that a stopped run goes on.
 
 `out/parts/NAME.json` holds one part with the digest of the stages and the amounts it was measured with, so that a
-stage trained again has only its own parts measured again; `evaluation.json` holds them all. `baselines.json` (`evaluate baselines`) and `sources.json` (`train sources`) are taken
-along when they lie in `out`.
+stage trained again has only its own parts measured again; `evaluation.json` holds them all. `baselines.json`
+(`evaluate baselines`) and `sources.json` (`train sources`) are taken along when they lie in `out`.
 """
 
 import json
@@ -17,7 +17,6 @@ from pipeline.bundle import Bundle
 from pipeline.errors import TrainingError
 from pipeline.evaluation import classes, counts, fields, quality, robustness, sources, subset
 from pipeline.evaluation.data import CENTRES, Amounts, Figures, Say
-from pipeline.phantom.spec import Centre
 from pipeline.training.loop import Progress, quiet
 
 STAGES = ("regions", "tiles", "cells", "classes")
@@ -30,8 +29,6 @@ class Part:
 
     stages: tuple[str, ...]
     measure: Callable[[Say], Figures]
-
-
 
 
 def evaluate(
@@ -91,7 +88,9 @@ def parts(bundle: Bundle, amounts: Amounts, real: Path | None, out: Path) -> dic
     found: dict[str, Part] = {}
 
     def add(name: str, stages: str | tuple[str, ...], measure: Callable[..., Figures], *arguments: object) -> None:
-        found[name] = Part(stages=(stages,) if isinstance(stages, str) else stages, measure=partial(measure, *arguments))
+        found[name] = Part(
+            stages=(stages,) if isinstance(stages, str) else stages, measure=partial(measure, *arguments)
+        )
 
     if real is not None:
         add("classes_mll", "classes", classes.real, bundle, real / "mll", amounts.real_cells, out)

@@ -101,7 +101,9 @@ def _lakes(side: int, random: np.random.Generator) -> NDArray[np.float32]:
 
 def _noise(side: int, scale: float, random: np.random.Generator) -> NDArray[np.float32]:
     """(S, S, 1) some window of a cloudy texture, mean 0 and spread 1 over the whole."""
-    return repeat(tiled("film", TILE_MPP, scale), int(random.integers(500)), int(random.integers(500)), side, side)[..., None]
+    return repeat(tiled("film", TILE_MPP, scale), int(random.integers(500)), int(random.integers(500)), side, side)[
+        ..., None
+    ]
 
 
 def _places(side: int, random: np.random.Generator) -> NDArray[np.intp]:

@@ -43,6 +43,16 @@ def test_the_digest_stands_for_every_byte(copy: Path) -> None:
     assert bundle_info(copy).digest != before
 
 
+def test_the_digest_of_a_stage_changes_with_that_stage_only(copy: Path) -> None:
+    before = bundles.stage_digests(copy)
+    document = json.loads((copy / "bundle.json").read_text())
+    document["files"]["tiles.safetensors"] = "0" * 64
+    document["stages"]["classes"]["config"]["turns"] = 8
+    edit(copy, files=document["files"], stages=document["stages"], version="9")
+    after = bundles.stage_digests(copy)
+    assert {name for name in before if before[name] != after[name]} == {"tiles", "classes"}
+
+
 def test_a_missing_file_is_named(copy: Path) -> None:
     (copy / "tiles.safetensors").unlink()
     with pytest.raises(WeightsError, match=r"tiles\.safetensors: missing; install the bundle again"):
