@@ -33,6 +33,6 @@ def test_a_part_is_measured_once_for_the_same_stages(bundle: Bundle, tmp_path: P
 
 def test_an_unknown_part_is_named(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(
-        TrainingError, match="no part nothing; there are .*regions_a.*; those of real cells need --real"
+        TrainingError, match=r"no part nothing; there are .*regions_a.*; those of real cells need --real"
     ):
         evaluate(bundle, stage_digests(), SMALL, tmp_path, wanted=["nothing"])
