@@ -69,8 +69,10 @@ def _blank(image: RgbImage, mpp: float, random: np.random.Generator) -> RgbImage
 
 
 def _crowded(image: RgbImage, mpp: float, random: np.random.Generator) -> RgbImage:
-    """As in a smear's body: red cells lie on each other, few gaps are left."""
-    return with_red_cells(image, mpp, random.uniform(13, 30), random)
+    """As in a smear's body: red cells lie on each other, few gaps are left. Drawn ones, or the field's own again."""
+    if random.random() < 0.5:
+        return with_red_cells(image, mpp, random.uniform(13, 30), random)
+    return _laid_over(image, int(random.integers(3, 7)), random.uniform(60, 80), random)
 
 
 def _debris(image: RgbImage, mpp: float, random: np.random.Generator) -> RgbImage:
@@ -91,6 +93,11 @@ def _debris(image: RgbImage, mpp: float, random: np.random.Generator) -> RgbImag
 
 def _piled(image: RgbImage, mpp: float, random: np.random.Generator) -> RgbImage:
     """The field's own objects laid over it again and again, turned, as where the smear is thick."""
+    return _laid_over(image, int(random.integers(4, 8)), 100.0, random)
+
+
+def _laid_over(image: RgbImage, times: int, palest: float, random: np.random.Generator) -> RgbImage:
+    """A field laid over itself, turned and shifted; of the copies only densities up to a percentile (100: all)."""
     density = optical_density(image)
     ground = np.percentile(density.reshape(-1, 3), 5, axis=0).astype(np.float32)
     side = max(density.shape[:2])
@@ -98,9 +105,10 @@ def _piled(image: RgbImage, mpp: float, random: np.random.Generator) -> RgbImage
         density - ground, 0, side - density.shape[0], 0, side - density.shape[1], cv2.BORDER_REFLECT
     )
     total = np.maximum(square, 0)
-    for turn in range(int(random.integers(4, 8))):
+    copy = np.minimum(square, np.percentile(square.reshape(-1, 3), palest, axis=0).astype(np.float32))
+    for turn in range(times):
         shift = random.integers(0, side, 2)
-        total = np.maximum(total, np.roll(np.rot90(square, turn + 1), tuple(shift), (0, 1)))
+        total = np.maximum(total, np.roll(np.rot90(copy, turn + 1), tuple(shift), (0, 1)))
     height, width = density.shape[:2]
     return transmitted(np.asarray(total[:height, :width] + ground))
 

@@ -76,19 +76,44 @@ class Recipe:
             ),
         )
     )
+    last: classes.ClassesConfig = field(
+        default_factory=lambda: classes.ClassesConfig(
+            epoch_cells=5120,
+            frozen_stages=2,
+            frozen_depthwise=False,
+            mixup=0.1,
+            harder=4.0,
+            augmentation=Augmentation(
+                scale=0.18, stain=0.12, tone=0.15, hue=0.18, saturation=0.3, brightness=0.1, borrow=0.25, noise=0.02
+            ),
+            schedule=Schedule(
+                epochs=7,
+                learning_rate=5e-4,
+                batch=32,
+                weight_decay=0.05,
+                warmup=0.05,
+                ema=0.995,
+                seed=3,
+                threads=1,
+                bf16=True,
+            ),
+        )
+    )
     tiles: toi.ToiConfig = field(
         default_factory=lambda: toi.ToiConfig(
-            piled_up=True,
-            schedule=Schedule(epochs=8, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, stop=2),
+            spoil=0.35,
+            schedule=Schedule(epochs=9, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, stop=5),
         )
     )
     tiles_last: toi.ToiConfig = field(
         default_factory=lambda: toi.ToiConfig(
-            spoil=0.3,
-            schedule=Schedule(epochs=5, learning_rate=1.5e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, seed=2),
+            spoil=0.5,
+            schedule=Schedule(
+                epochs=10, learning_rate=1.5e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, seed=2
+            ),
         )
     )
-    collages: int = 400
+    collages: int = 1200
     regions: roi.RoiConfig = field(
         default_factory=lambda: roi.RoiConfig(
             schedule=Schedule(epochs=30, learning_rate=2e-3, batch=4, weight_decay=1e-4, threads=1)
@@ -162,7 +187,7 @@ def _cells(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
     save_weights(cells.train_cells(decoder, prompts, recipe.decoder, work / "cells", say), out / "cells.safetensors")
 
 
-def describe(real: Crops, temperature: float, version: str = "0.2.0") -> dict[str, Any]:
+def describe(real: Crops, temperature: float, version: str = "0.3.0") -> dict[str, Any]:
     """`bundle.json` without hashes: what each class was learnt from is said of every class."""
     seen = real.part("train")
     certain = seen.allowed[seen.allowed.sum(1) == 1].any(0)
@@ -207,7 +232,7 @@ def describe(real: Crops, temperature: float, version: str = "0.2.0") -> dict[st
 
 
 def train_cell_classes(real: Crops, imagenet: Path, work: Path, out: Path, recipe: Recipe, say: Progress) -> float:
-    """MAE on all training cells, then their classes, at last at full size; returns the temperature."""
+    """MAE on all training cells, then their classes, then at full size, then with harder stain; the temperature."""
     torch.manual_seed(1)
     encoder = CellEncoder(**NETWORK | {"size": SMALL})
     model = CellClassifier(encoder, len(CELL_CLASSES))
@@ -219,7 +244,8 @@ def train_cell_classes(real: Crops, imagenet: Path, work: Path, out: Path, recip
     classes.train_classes(model, both, validation, recipe.small, work / "classes-small", say)
     large = CellClassifier(CellEncoder(**NETWORK), len(CELL_CLASSES))
     large.load_state_dict(model.state_dict())
-    classes.train_classes(large, both, validation, recipe.large, work / "classes", say)
+    classes.train_classes(large, both, validation, recipe.large, work / "classes-large", say)
+    classes.train_classes(large, both, validation, recipe.last, work / "classes", say)
     save_weights(large, out / "classes.safetensors")
     return classes.fit_temperature(classes.predict(large, validation, turns=ClasserConfig().turns), validation.allowed)
 
