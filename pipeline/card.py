@@ -59,6 +59,8 @@ Row = tuple[str, str, str, str]
 def model_card(document: Mapping[str, Any], figures: Mapping[str, Any], pictures: Sequence[str] = ()) -> str:
     """Markdown from `bundle.json` and `evaluation.json`; a figure that was not measured is left out.
 
+    The `notes` of `bundle.json` say what its makers saw that no figure shows.
+
     Parameters
     ----------
     pictures
@@ -71,7 +73,7 @@ def model_card(document: Mapping[str, Any], figures: Mapping[str, Any], pictures
         "## Measured against the targets",
         "| what | target | measured | 95 % limits | n | met |\n|---|---|---|---|---|---|\n"
         + "\n".join(_target_rows(figures)),
-        *[f"- {note}" for note in figures.get("notes", [])],
+        "\n".join(f"- {note}" for note in (*document.get("notes", []), *_not_measured(figures))),
         "Real cells: the quarter of the files whose name's SHA-256 falls below 0.25, never trained on. The mll and pbc "
         "crops carry no patient ids, so cells of one patient may be on both sides of the split. Synthetic smears have "
         "seeds from 900,000; centre b's stain was never trained on. segpc and zheng were only evaluated on; their "
@@ -101,6 +103,11 @@ def _origin(document: Mapping[str, Any]) -> list[str]:
         "    marrow-node evaluate baselines --real DATA --out OUT\n"
         "    marrow-node evaluate --bundle BUNDLE --real DATA --out OUT",
     ]
+
+
+def _not_measured(figures: Mapping[str, Any]) -> list[str]:
+    missing = [name for name in PARTS if name not in figures]
+    return [f"Not measured for these weights: {', '.join(missing)}."] if missing else []
 
 
 def _doi(item: Mapping[str, str]) -> str:
