@@ -59,7 +59,7 @@ def _blurred(image: RgbImage, mpp: float, random: np.random.Generator) -> RgbIma
 
 
 def _overstained(image: RgbImage, mpp: float, random: np.random.Generator) -> RgbImage:
-    return transmitted(optical_density(image) * np.float32(random.uniform(2.6, 4.6)))
+    return transmitted(optical_density(image) * np.float32(random.uniform(2.8, 4.6)))
 
 
 def _blank(image: RgbImage, mpp: float, random: np.random.Generator) -> RgbImage:

@@ -94,7 +94,7 @@ def _lakes(side: int, random: np.random.Generator) -> NDArray[np.float32]:
     white = np.full((side, side, 3), 255, dtype=np.uint8)
     red = optical_density(with_red_cells(white, TILE_MPP, random.uniform(16, 45), random))
     grey = red.mean(axis=2, keepdims=True)
-    patches = np.clip((_noise(side, random.uniform(2.0, 7.0), random) - random.uniform(-0.2, 1.2)) * 4, 0, 1)
+    patches = np.clip((_noise(side, random.uniform(2.0, 7.0), random) - random.uniform(0.2, 1.4)) * 4, 0, 1)
     pale = random.uniform(0.2, 0.8) * (grey + random.uniform(0.1, 0.9) * (red - grey))
     return np.asarray(pale * patches, dtype=np.float32)
 

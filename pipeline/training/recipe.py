@@ -101,16 +101,12 @@ class Recipe:
     )
     tiles: toi.ToiConfig = field(
         default_factory=lambda: toi.ToiConfig(
-            spoil=0.35,
-            schedule=Schedule(epochs=9, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, stop=5),
+            schedule=Schedule(epochs=12, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1)
         )
     )
     tiles_last: toi.ToiConfig = field(
         default_factory=lambda: toi.ToiConfig(
-            spoil=0.5,
-            schedule=Schedule(
-                epochs=10, learning_rate=1.5e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, seed=2
-            ),
+            schedule=Schedule(epochs=8, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, seed=4)
         )
     )
     collages: int = 1200

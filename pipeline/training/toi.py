@@ -31,12 +31,12 @@ class ToiConfig:
     """
 
     width: int = 24
-    spoil: float = 0.4
+    spoil: float = 0.45
     mirror: float = 0.4
     piled_up: bool = False
     contour_weight: float = 0.2
     stain: Augmentation = field(
-        default_factory=lambda: Augmentation(stain=0.2, brightness=0.15, hue=0.8, saturation=0.6, borrow=0.0, blur=0.0)
+        default_factory=lambda: Augmentation(stain=0.08, brightness=0.15, hue=0.8, saturation=0.6, borrow=0.0, blur=0.0)
     )
     schedule: Schedule = field(
         default_factory=lambda: Schedule(epochs=12, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98)
