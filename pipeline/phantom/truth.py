@@ -159,7 +159,11 @@ def write_truth(truth: SlideTruth, out: Path) -> Path:
             name = f"{tile.box.x0}_{tile.box.y0}.png"
             cv2.imwrite(str(out / "masks" / name), label_image(_reaching(truth.cells, tile.box), tile.box))
     path = out / "truth.json"
-    path.write_text(json.dumps(_document(truth)), encoding="utf-8")
+    with path.open("w", encoding="utf-8") as file:  # cell by cell: a large slide has 100,000
+        file.write(json.dumps(_document(truth)).removesuffix("}") + ', "cells": [')
+        for number, cell in enumerate(truth.cells):
+            file.write((",\n" if number else "\n") + json.dumps(_of_cell(cell)))
+        file.write("]}\n")
     return path
 
 
@@ -180,6 +184,7 @@ def _region_image(truth: SlideTruth) -> NDArray[np.uint8]:
 
 
 def _document(truth: SlideTruth) -> dict[str, object]:
+    """All but the cells."""
     total = len(truth.cells)
     return {
         "synthetic": True,
@@ -198,15 +203,15 @@ def _document(truth: SlideTruth) -> dict[str, object]:
                 for name, count in truth.counts
             ],
         },
-        "cells": [
-            {
-                "id": cell.id,
-                "class": cell.class_name,
-                "box": _corners(cell.box),
-                "polygon": cell.polygon.round(1).tolist(),
-            }
-            for cell in truth.cells
-        ],
+    }
+
+
+def _of_cell(cell: Cell) -> dict[str, object]:
+    return {
+        "id": cell.id,
+        "class": cell.class_name,
+        "box": _corners(cell.box),
+        "polygon": cell.polygon.round(1).tolist(),
     }
 
 

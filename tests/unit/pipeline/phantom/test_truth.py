@@ -1,7 +1,9 @@
 """The truth of a synthetic smear agrees with what was placed and drawn."""
 
 import json
+import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -72,6 +74,20 @@ def test_the_written_truth_says_synthetic(slide: PhantomSlide, tmp_path: Path) -
     seen = set(np.unique(np.concatenate([np.unique(mask) for mask in masks]))) - {0}
     assert seen == {cell.id + 1 for cell in slide.truth.cells}
     assert sum(entry["count"] for entry in document["differential"]["classes"]) == len(document["cells"])
+
+
+def test_writing_more_cells_takes_no_more_memory(slide: PhantomSlide, tmp_path: Path) -> None:
+    def peak(times: int) -> int:
+        truth = replace(slide.truth, tiles=(), cells=slide.truth.cells[:300] * times)
+        tracemalloc.start()
+        written = write_truth(truth, tmp_path)
+        value = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(json.loads(written.read_text(encoding="utf-8"))["cells"]) == len(truth.cells)
+        return value
+
+    peak(1)
+    assert peak(3) < 1.2 * peak(1)
 
 
 @pytest.mark.parametrize(
