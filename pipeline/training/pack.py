@@ -43,7 +43,8 @@ def pack(base: Path, runs: Sequence[Path], out: Path, *, name: str, version: str
         for file in (entry[key] for key in ("file", "encoder") if key in entry):
             trained = own[stage][0] / file if stage in own else base / file
             shutil.copy(trained if trained.is_file() else base / file, out / file)
-    kept = {key: value for key, value in document.items() if "classes" not in own or key not in ABOUT_CLASSES}
+    stale = {"notes", *(ABOUT_CLASSES if "classes" in own else ())}  # what was seen of other weights
+    kept = {key: value for key, value in document.items() if key not in stale}
     source = {"name": f"the site's own: {', '.join(sorted(own))}", "licence": "the site's"}
     described = {"name": name, "version": version, "training_data": [*document["training_data"], source]}
     write_bundle(out, {**kept, **described, "stages": stages})

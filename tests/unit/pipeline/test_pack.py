@@ -49,6 +49,7 @@ def test_trained_stages_take_the_place_of_the_default_ones(tmp_path: Path, regio
     assert document["training_data"][:-1] == default["training_data"]
     assert document["training_data"][-1]["name"] == "the site's own: classes, regions, tiles"
     assert "real_training_cells" in default and "real_training_cells" not in document
+    assert default["notes"] and "notes" not in document, "what was seen of other weights"
 
 
 def test_what_is_no_finished_run_is_named(tmp_path: Path, regions: Path) -> None:
