@@ -153,7 +153,7 @@ class Level:
         return tile
 
 
-class _File(WsiDicomIO):  # type: ignore[misc]
+class _File(WsiDicomIO):  # type: ignore[misc] # wsidicom is not typed
     """A file as wsidicom reads it, without what it refuses: it finds the frames, `FrameFormat` decodes them."""
 
     def __init__(self, path: Path) -> None:

@@ -169,7 +169,7 @@ def _where(exc: Exception) -> str:
     return f"{type(exc).__name__}\n{''.join(traceback.format_tb(exc.__traceback__))}"
 
 
-class _Server(ThreadedAssociationServer):  # type: ignore[misc]
+class _Server(ThreadedAssociationServer):  # type: ignore[misc] # pynetdicom is not typed
     """Closes a connection, before it can say anything, of an address not on the list or with many that say nothing."""
 
     def verify_request(self, request: object, client_address: tuple[str, int]) -> bool:
@@ -186,7 +186,7 @@ class _Server(ThreadedAssociationServer):  # type: ignore[misc]
         return True
 
 
-class _ApplicationEntity(AE):  # type: ignore[misc]
+class _ApplicationEntity(AE):  # type: ignore[misc] # pynetdicom is not typed
     """An application entity whose server knows `allowed_networks`."""
 
     def __init__(self, config: ListenerConfig) -> None:

@@ -32,7 +32,7 @@ UNREADABLE = (  # what pydicom raises on bytes that are not what they should be
     AttributeError,
     EOFError,
     KeyError,
-    NotImplementedError,
+    NotImplementedError,  # a value representation that it does not know
     OverflowError,
     RecursionError,
     TypeError,

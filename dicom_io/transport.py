@@ -20,7 +20,7 @@ LARGEST_MESSAGE = 16 << 20  # bytes of a command, or of a data set other than an
 _LARGEST_BELIEVED = 2 * MAXIMUM_PDU  # some peers count headers differently
 
 
-class BoundedSocket(AssociationSocket):  # type: ignore[misc]
+class BoundedSocket(AssociationSocket):  # type: ignore[misc] # pynetdicom is not typed
     """Reads a PDU at once, refuses one larger than announced, and always closes."""
 
     def recv(self, nr_bytes: int) -> bytearray:
@@ -55,7 +55,7 @@ class BoundedSocket(AssociationSocket):  # type: ignore[misc]
 class BoundedMessage(io.BytesIO):
     """A message on its way in; one that grows too large ends its association (A-ABORT) and is forgotten."""
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
+    def write(self, data: bytes) -> int:  # type: ignore[override] # pynetdicom writes bytes, no other buffers
         if self.tell() + len(data) > LARGEST_MESSAGE:
             events = getattr(threading.current_thread(), "event_queue", None)  # of the association's network thread
             if events is not None:
@@ -65,7 +65,7 @@ class BoundedMessage(io.BytesIO):
         return super().write(data)
 
 
-class EndingStateMachine(StateMachine):  # type: ignore[misc]
+class EndingStateMachine(StateMachine):  # type: ignore[misc] # pynetdicom is not typed
     """Ends the association where pynetdicom lets its network thread die, of what no peer should send."""
 
     def do_action(self, event: str) -> None:

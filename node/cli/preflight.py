@@ -5,6 +5,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 
 import httpx
 
@@ -41,11 +42,11 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
         ("hl7 port", settings.hl7.host, settings.hl7.port),
         ("web port", settings.web.host, settings.web.port),
     ):
-        yield name, lambda host=host, port=port: _port(host, port)  # type: ignore[misc]
+        yield name, partial(_port, host, port)
     for pacs in settings.pacs:
-        yield f"pacs {pacs.name}", lambda pacs=pacs: _pacs(pacs, settings)  # type: ignore[misc]
+        yield f"pacs {pacs.name}", partial(_pacs, pacs, settings)
     for lis in settings.lis:
-        yield f"lis {lis.name}", lambda lis=lis: _lis(lis)  # type: ignore[misc]
+        yield f"lis {lis.name}", partial(_lis, lis)
 
 
 def _try(name: str, check: Callable[[], str]) -> Check:

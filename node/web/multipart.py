@@ -4,13 +4,16 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.responses import StreamingResponse
 
 from node.web.problems import RequestError
+
+if TYPE_CHECKING:  # it is there for type checkers only
+    from python_multipart.multipart import MultipartCallbacks
 
 _MOST_PARTS = 10_000
 _CHECK_EVERY = 64 << 20  # bytes
@@ -150,7 +153,7 @@ async def receive_parts(
         nonlocal finished
         finished = True
 
-    callbacks = {
+    callbacks: MultipartCallbacks = {
         "on_header_field": receiving.header_field,
         "on_header_value": receiving.header_value,
         "on_header_end": receiving.header_end,
@@ -160,7 +163,7 @@ async def receive_parts(
         "on_end": end,
     }
     try:
-        parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
+        parser = MultipartParser(boundary, callbacks)
         async for chunk in body:
             parser.write(chunk)
             while receiving.done:

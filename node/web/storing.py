@@ -42,7 +42,10 @@ async def _store(request: Request, receiver: Receiver, study: str | None) -> Res
     store = receiver.store
     async for part in receive_parts(content_type, request.stream(), store.spool, store.require_space):
         outcome = await run_in_threadpool(_take, receiver, part, study)
-        (kept if isinstance(outcome, InstanceHeader) else refused).append(outcome)  # type: ignore[arg-type]
+        if isinstance(outcome, InstanceHeader):
+            kept.append(outcome)
+        else:
+            refused.append(outcome)
     if kept:
         await run_in_threadpool(receiver.released, frozenset(header.series_instance_uid for header in kept))
     if not kept and not refused:

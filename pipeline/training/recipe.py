@@ -5,7 +5,7 @@ and PBC (Acevedo et al. 2020), both CC BY 4.0, training split by file name; ever
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,37 @@ MLL_MPP = 21.6 / 250
 PBC_MPP = 0.145
 NETWORK = {"size": 160, "dim": 192, "depth": 3, "heads": 6}
 SMALL = 128  # px, the size of the first epochs
+LARGE = classes.ClassesConfig(
+    epoch_cells=5120,
+    frozen_stages=2,
+    frozen_depthwise=False,
+    mixup=0.0,
+    schedule=Schedule(
+        epochs=5,
+        learning_rate=6e-4,
+        batch=32,
+        weight_decay=0.05,
+        warmup=0.05,
+        ema=0.99,
+        seed=2,
+        threads=1,
+        bf16=True,
+    ),
+)
+LAST = replace(
+    LARGE,
+    mixup=0.1,
+    harder=4.0,
+    augmentation=Augmentation(
+        scale=0.18, stain=0.12, tone=0.15, hue=0.18, saturation=0.3, brightness=0.1, borrow=0.25, noise=0.02
+    ),
+    schedule=replace(LARGE.schedule, epochs=7, learning_rate=5e-4, ema=0.995, seed=3),
+)
+TILES = toi.ToiConfig(
+    schedule=Schedule(epochs=12, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1)
+)
+
+TILES_LAST = replace(TILES, schedule=replace(TILES.schedule, epochs=8, seed=4))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,58 +88,10 @@ class Recipe:
             ),
         )
     )
-    large: classes.ClassesConfig = field(
-        default_factory=lambda: classes.ClassesConfig(
-            epoch_cells=5120,
-            frozen_stages=2,
-            frozen_depthwise=False,
-            mixup=0.0,
-            schedule=Schedule(
-                epochs=5,
-                learning_rate=6e-4,
-                batch=32,
-                weight_decay=0.05,
-                warmup=0.05,
-                ema=0.99,
-                seed=2,
-                threads=1,
-                bf16=True,
-            ),
-        )
-    )
-    last: classes.ClassesConfig = field(
-        default_factory=lambda: classes.ClassesConfig(
-            epoch_cells=5120,
-            frozen_stages=2,
-            frozen_depthwise=False,
-            mixup=0.1,
-            harder=4.0,
-            augmentation=Augmentation(
-                scale=0.18, stain=0.12, tone=0.15, hue=0.18, saturation=0.3, brightness=0.1, borrow=0.25, noise=0.02
-            ),
-            schedule=Schedule(
-                epochs=7,
-                learning_rate=5e-4,
-                batch=32,
-                weight_decay=0.05,
-                warmup=0.05,
-                ema=0.995,
-                seed=3,
-                threads=1,
-                bf16=True,
-            ),
-        )
-    )
-    tiles: toi.ToiConfig = field(
-        default_factory=lambda: toi.ToiConfig(
-            schedule=Schedule(epochs=12, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1)
-        )
-    )
-    tiles_last: toi.ToiConfig = field(
-        default_factory=lambda: toi.ToiConfig(
-            schedule=Schedule(epochs=8, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, seed=4)
-        )
-    )
+    large: classes.ClassesConfig = LARGE
+    last: classes.ClassesConfig = LAST
+    tiles: toi.ToiConfig = TILES
+    tiles_last: toi.ToiConfig = TILES_LAST
     collages: int = 1200
     regions: roi.RoiConfig = field(
         default_factory=lambda: roi.RoiConfig(
