@@ -1,20 +1,15 @@
-"""Framing, and the server over real sockets on the loopback interface."""
+"""The MLLP server over real sockets on the loopback interface."""
 
 import asyncio
 import contextlib
 import functools
-import socket
 import ssl
 import subprocess
-import threading
-import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from hl7.errors import FramingError, NotAcknowledged
-from hl7.mllp import Broken, FrameReader, MllpServer, frame, join, send, split
+from hl7.errors import NotAcknowledged
+from hl7.mllp import MllpServer, frame, send
 
 MESSAGE = b"MSH|^~\\&|LIS|H|NODE|L|20261005||ADT^A08|%s|P|2.5.1\rPID|1\r"
 ACK = b"MSH|^~\\&|NODE|L|LIS|H|20261005||ACK|A%s|P|2.5.1\rMSA|AA|%s\r"
@@ -108,12 +103,6 @@ def test_each_of_several_answers_has_its_own_frame():
         assert answers == [b"CA for 1", b"AA for 1", b"CA for 2", b"AA for 2"]
 
     with_server(steps, handle)
-
-
-@pytest.mark.parametrize("messages", [(), (b"MSH|1\r",), (b"MSH|1\r", b"MSH|2\r")])
-def test_messages_that_were_joined_come_apart_again(messages):
-    assert split(join(messages)) == messages
-    assert list(FrameReader().feed(frame(join(messages)))) == list(messages or [b""])
 
 
 def test_several_messages_in_one_write_are_answered_in_order():
@@ -388,102 +377,3 @@ def test_a_port_in_use_is_an_os_error():
                 await MllpServer("127.0.0.1", server.port, acknowledge).start()
 
     asyncio.run(run())
-
-
-@contextlib.contextmanager
-def listener(answers):
-    """A peer that answers one message with the bytes given, then closes; its port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        received = []
-
-        def serve():
-            connection, _ = server.accept()
-            with connection:
-                while not received or not received[-1].endswith(b"\x1c\r"):
-                    received.append((received[-1] if received else b"") + connection.recv(65536))
-                for answer in answers:
-                    connection.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield server.getsockname()[1], received
-        finally:
-            thread.join(10)
-
-
-def test_sending_returns_the_acknowledgement():
-    answer = frame(ACK % (b"1", b"1"))
-    with listener([answer[:10], answer[10:]]) as (port, received):
-        assert send("127.0.0.1", port, MESSAGE % b"1", timeout_s=5) == ACK % (b"1", b"1")
-        assert received[-1] == frame(MESSAGE % b"1")
-
-
-@pytest.mark.parametrize(
-    ("answer", "retryable", "may_have_it"),
-    [
-        (frame((ACK % (b"1", b"1")).replace(b"|AA|", b"|AE|")), False, False),
-        (frame((ACK % (b"1", b"1")).replace(b"|AA|", b"|AR|")), True, False),
-        (frame((ACK % (b"2", b"2")).replace(b"|AA|", b"|AE|")), True, True),
-        (frame(ACK % (b"2", b"2")), True, True),
-        (b"", True, True),
-    ],
-)
-def test_sending_says_whether_to_try_again_and_whether_it_may_have_arrived(answer, retryable, may_have_it):
-    with listener([answer]) as (port, _), pytest.raises(NotAcknowledged) as caught:
-        send("127.0.0.1", port, MESSAGE % b"1", timeout_s=5)
-    assert (caught.value.retryable, caught.value.may_have_it) == (retryable, may_have_it)
-
-
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 400\r\n\r\n\x0bx", b"\x0bMSH|^~\\&"])
-def test_answers_without_a_frame_are_framing_errors(answer):
-    with listener([answer]) as (port, _), pytest.raises(FramingError):
-        send("127.0.0.1", port, MESSAGE % b"1", timeout_s=5)
-
-
-def test_sending_does_not_wait_for_ever():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        started = time.monotonic()
-        with pytest.raises(NotAcknowledged, match="did not answer") as caught:
-            send("127.0.0.1", silent.getsockname()[1], MESSAGE % b"1", timeout_s=0.2)
-        assert caught.value.retryable
-        assert caught.value.may_have_it
-        assert time.monotonic() - started < 5
-
-
-def test_a_peer_that_is_absent_may_be_tried_again():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(NotAcknowledged, match=f"127.0.0.1:{port}") as caught:
-        send("127.0.0.1", port, MESSAGE % b"1", timeout_s=1)
-    assert caught.value.retryable
-    assert not caught.value.may_have_it
-
-
-def test_a_message_that_would_break_its_frame_is_not_sent():
-    with pytest.raises(FramingError):
-        send("127.0.0.1", 1, b"MSH|\x1c", timeout_s=1)
-
-
-payloads = st.binary(max_size=60).map(lambda data: bytes(byte for byte in data if byte not in {0x0B, 0x1C}))
-
-
-@given(st.lists(payloads, max_size=6), st.lists(st.integers(1, 40), min_size=1, max_size=20))
-def test_frames_survive_any_cut(messages, cuts):
-    data = b"".join(map(frame, messages))
-    reader, found, at, turn = FrameReader(), [], 0, 0
-    while at < len(data):
-        size = cuts[turn % len(cuts)]
-        found += list(reader.feed(data[at : at + size]))
-        at, turn = at + size, turn + 1
-    assert found == messages
-    assert reader.unfinished == b""
-
-
-@given(st.lists(st.binary(max_size=50), max_size=20))
-def test_no_bytes_break_the_reader(parts):
-    reader = FrameReader(maximum_frame_bytes=64)
-    for part in parts:
-        for found in reader.feed(part):
-            assert isinstance(found, bytes | Broken)
-            assert not isinstance(found, bytes) or len(found) <= 64

@@ -1,7 +1,6 @@
-"""Labels, split, input errors, the loop, and a tiny training of every stage."""
+"""Labels, split, input errors, and a tiny training of every stage."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 from pipeline.domain import CELL_CLASSES
-from pipeline.errors import ImageError, OutOfMemory, TrainingError
+from pipeline.errors import ImageError, TrainingError
 from pipeline.models.mae import CellClassifier, CellEncoder, new_encoder
 from pipeline.phantom.samples import FieldSample
 from pipeline.training import classes, commands, datasets, pretrain, roi, toi
@@ -24,7 +22,7 @@ from pipeline.training.configs import read_config
 from pipeline.training.datasets import CellFolder, Crops, allowed_row, load_cells, standard_crop
 from pipeline.training.inputs import folder_and_mpp, site_tiles
 from pipeline.training.labels import CODES, Split, classes_of, split_of
-from pipeline.training.loop import Batch, Schedule, fit
+from pipeline.training.loop import Schedule
 from pipeline.training.sources import leave_one_source_out
 from pipeline.training.suggest import rank
 from pipeline.training.synthetic import Thumbnails, Tiles
@@ -119,97 +117,6 @@ def test_temperature_of_an_overconfident_model_is_above_one() -> None:
     logits = random.normal(0, 1, (400, 22)).astype(np.float32)
     logits[np.arange(400), np.where(random.random(400) < 0.7, truth, (truth + 1) % 22)] += 12
     assert classes.fit_temperature(logits, np.eye(22, dtype=bool)[truth]) > 1.5
-
-
-def line(folder: Path, epochs: int, learning_rate: float = 0.1) -> tuple[nn.Module, Path]:
-    """A one-weight regression trained for some epochs."""
-    torch.manual_seed(0)
-    model = nn.Linear(1, 1)
-    schedule = Schedule(epochs=epochs, learning_rate=learning_rate, batch=4, ema=0.9, threads=1)
-
-    def batches(epoch: int) -> Iterable[Batch]:
-        x = torch.rand(8, 1, generator=torch.Generator().manual_seed(epoch))
-        return [(x[:4], 3 * x[:4]), (x[4:], 3 * x[4:])]
-
-    fit(
-        model,
-        [{"params": list(model.parameters())}],
-        batches,
-        2,
-        lambda b: ((model(b[0]) - b[1]) ** 2).mean(),
-        schedule,
-        folder,
-        {"stage": "line"},
-    )
-    return model, folder
-
-
-def test_a_killed_run_continues_to_the_same_weights(tmp_path: Path) -> None:
-    whole, folder = line(tmp_path / "whole", 6)
-    assert len((folder / "curves.csv").read_text().splitlines()) == 7
-    assert (folder / "curves.png").stat().st_size > 1000
-
-    def stop_after_three(done: float, _message: str) -> None:
-        if done >= 0.5:
-            raise KeyboardInterrupt
-
-    torch.manual_seed(0)
-    model = nn.Linear(1, 1)
-
-    def batches(epoch: int) -> Iterable[Batch]:
-        x = torch.rand(8, 1, generator=torch.Generator().manual_seed(epoch))
-        return [(x[:4], 3 * x[:4]), (x[4:], 3 * x[4:])]
-
-    schedule = Schedule(epochs=6, learning_rate=0.1, batch=4, ema=0.9, threads=1)
-    groups = [{"params": list(model.parameters())}]
-    with pytest.raises(KeyboardInterrupt):
-        fit(
-            model,
-            groups,
-            batches,
-            2,
-            lambda b: ((model(b[0]) - b[1]) ** 2).mean(),
-            schedule,
-            tmp_path / "cut",
-            {"stage": "line"},
-            progress=stop_after_three,
-        )
-    again, _ = line(tmp_path / "cut", 6)
-    for a, b in zip(whole.parameters(), again.parameters(), strict=True):
-        torch.testing.assert_close(a, b)
-
-
-def test_a_run_with_another_config_is_refused(tmp_path: Path) -> None:
-    line(tmp_path, 1)
-    with pytest.raises(TrainingError, match=r"holds a run with another schedule\.learning_rate \(0\.1, now 0\.2\)"):
-        line(tmp_path, 1, learning_rate=0.2)
-
-
-def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
-    line(tmp_path, 1)
-    (tmp_path / "checkpoint.pt").write_bytes(b"cut short")
-    with pytest.raises(TrainingError, match=r"checkpoint\.pt: not a checkpoint of this run; remove it"):
-        line(tmp_path, 1)
-
-
-def test_memory_that_ends_says_what_to_lower(tmp_path: Path) -> None:
-    """The allocator of torch on a CPU raises a plain RuntimeError."""
-    model = nn.Linear(1, 1)
-
-    def loss_of(_batch: Batch) -> torch.Tensor:
-        return torch.empty(1 << 56).sum()
-
-    with pytest.raises(OutOfMemory, match=r"a batch of 4 does not fit into the memory of cpu; lower schedule\.batch"):
-        fit(
-            model,
-            [{"params": list(model.parameters())}],
-            lambda _epoch: [(torch.zeros(4, 1),)],
-            1,
-            loss_of,
-            Schedule(epochs=1, learning_rate=0.1, batch=4, threads=1),
-            tmp_path,
-            {"stage": "line"},
-        )
 
 
 def test_a_disk_too_small_for_the_crops_is_named() -> None:

@@ -13,42 +13,13 @@ from node import cases
 from node.people.accounts import Role
 from node.results.archive import analysis_file, load_analysis, save_analysis
 from node.review.marking import MANDATORY
-from node.settings import ReviewSettings, Settings
 from node.tables import audit, cell_changes, objects, signatures
 from node.tables import cases as case_table
 from node.views import CaseState
-from node.web.app import create_web
-from node.web.identity import COOKIE
 from pipeline.domain import CELL_CLASSES
 from tests.builders import build_analysis, build_cells, build_slide_info
 from tests.stored_cases import Site, reported_case, store_case
-
-
-class Reviewer:
-    """One person's browser on one case."""
-
-    def __init__(self, client: TestClient, case_id: str) -> None:
-        self.client = client
-        self.root = f"/api/cases/{case_id}"
-
-    def read(self, path: str = "review", **query: Any) -> Any:
-        answer = self.client.get(f"{self.root}/{path}", params=query)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def change(self, *changes: tuple[int, int, str | None], run: int = 0) -> Any:
-        asked = [{"cell": cell, "seen": seen, "class_name": name} for cell, seen, name in changes]
-        return self.client.post(f"{self.root}/review/changes", json={"run": run, "changes": asked})
-
-    def sign(self, version: int, reason: str = "", run: int = 0) -> Any:
-        return self.client.post(f"{self.root}/sign", json={"run": run, "version": version, "reason": reason})
-
-    def finish(self) -> int:
-        """Confirm every cell that must be looked at; returns the version of the review."""
-        cells = self.read("cells")
-        columns = zip(cells["id"], cells["model"], cells["version"], cells["review"], strict=True)
-        open_ones = [(cell, seen, CELL_CLASSES[max(place, 0)]) for cell, place, seen, needed in columns if needed]
-        return int(self.change(*open_ones).json()["version"])
+from tests.unit.node.web.reviewer import Reviewer
 
 
 @pytest.fixture
@@ -216,74 +187,6 @@ def test_saliency_is_that_of_the_cell(site: Site, client: TestClient) -> None:
     maps = np.arange(len(analysis.cells), dtype=np.uint8).reshape(-1, 1, 1).repeat(2, 1).repeat(2, 2)
     case_id = reported_case(site, analysis=replace(analysis, saliency=maps))
     assert Reviewer(client, case_id).read("cells/7")["saliency"] == [[6, 6], [6, 6]]
-
-
-def test_blind_cells_hide_what_the_model_thinks(site: Site) -> None:
-    case_id = reported_case(site)
-    app = create_web(site.web_sources(site=Settings(home=site.home, review=ReviewSettings(blind_share=1.0))))
-    with TestClient(app, cookies={COOKIE: site.sign_in()}) as client:
-        reviewer = Reviewer(client, case_id)
-        cells = reviewer.read("cells")
-        assert set(cells["model"]) == {-1}
-        assert set(cells["probability"]) == {0.0}
-        assert set(cells["need"]) == {4}
-        hidden = reviewer.read("cells/7")
-        assert (hidden["class_name"], hidden["probability"], hidden["probabilities"], hidden["look_alikes"]) == (
-            None, None, {}, [],
-        )  # fmt: skip
-        review = reviewer.change((7, 0, "basophil")).json()["review"]
-        assert (review["blind"], review["needed"]) == (True, 240)
-        assert reviewer.read("cells/7")["class_name"] is not None
-        assert reviewer.read("cells")["model"][6] >= 0
-        shown = reviewer.read("cells/7")["class_name"]
-        reviewer.change((7, reviewer.read("cells/7")["version"], shown))
-        reviewer.change((8, 0, "basophil"), (9, 0, "basophil"))
-        figures = client.get("/api/agreement").json()
-    with site.database.read() as connection:
-        blind = connection.execute(sa.select(cell_changes.c.cell_id, cell_changes.c.blind)).all()
-    assert [tuple(row) for row in blind] == [(7, True), (7, False), (8, True), (9, True)]
-    assert (figures["blind"][0]["month"], figures["blind"][0]["n"], figures["all"][0]["n"]) == ("", 3, 3)
-    assert figures["all"][0]["agree"] == figures["blind"][0]["agree"] + 1, "the newest choice counts, or the blind one"
-    assert len(figures["all"]) == 2
-
-
-def test_files_wait_for_the_blind_choices(site: Site) -> None:
-    case_id = reported_case(site)
-    app = create_web(site.web_sources(site=Settings(home=site.home, review=ReviewSettings(blind_share=0.05))))
-    with TestClient(app, cookies={COOKIE: site.sign_in()}) as client:
-        reviewer = Reviewer(client, case_id)
-        cells = reviewer.read("cells")
-        unseen = [cell for cell, place in zip(cells["id"], cells["model"], strict=True) if place == -1]
-        review = reviewer.read()
-        assert 0 < review["hidden"] == len(unseen) < len(cells["id"])
-        for side in ("model", "expert"):
-            counted = sum(row["count"] for row in review[side]["components"]) + sum(review[side]["excluded"].values())
-            assert counted == len(cells["id"]) - len(unseen)
-        files = client.get(reviewer.root).json()["files"]
-        assert {file["kind"] for file in files if file["tells_classes"]} >= {"RESULT", "OVERVIEW", "ORU"}
-        refused = client.get(f"{reviewer.root}/files/result.json")
-        assert (refused.status_code, refused.json()["field"]) == (409, "name")
-        assert "blind review" in refused.json()["remedy"]
-        *first, last = [(cell, 0, "lymphocyte") for cell in unseen]
-        assert reviewer.change(*first).json()["review"]["hidden"] == 1
-        assert client.get(f"{reviewer.root}/files/result.json").status_code == 409
-        assert reviewer.change(last).json()["review"]["hidden"] == 0
-        assert client.get(f"{reviewer.root}/files/result.json").status_code == 200
-
-
-def test_a_signature_ends_blind_review(site: Site) -> None:
-    case_id = reported_case(site)
-    app = create_web(site.web_sources(site=Settings(home=site.home, review=ReviewSettings(blind_share=0.05))))
-    with TestClient(app, cookies={COOKIE: site.sign_in()}) as client:
-        reviewer = Reviewer(client, case_id)
-        cells = reviewer.read("cells")
-        unseen = cells["id"][cells["model"].index(-1)]
-        assert reviewer.sign(0, "nobody is there who could look at them").json()["hidden"] == 0
-        assert -1 not in reviewer.read("cells")["model"]
-        assert client.get(f"{reviewer.root}/files/result.json").status_code == 200
-        assert reviewer.change((unseen, 0, "basophil")).status_code == 200
-    with site.database.read() as connection:
-        assert connection.execute(sa.select(cell_changes.c.blind)).scalar_one() is False
 
 
 def test_mandatory_reviews_or_a_reason_come_before_the_signature(first: Reviewer, site: Site) -> None:
