@@ -12,8 +12,10 @@ STATIC   := node/web/static
 demo: install web
 	$(BIN)/marrow-node demo $(ARGS)
 
+# Two at a time with one thread each, then those that need the whole machine.
 test: install packages web
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: install packages web lint
 	$(MAKE) test

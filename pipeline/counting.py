@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from pipeline.domain import CELL_CLASSES, COUNTED_CLASSES, EXCLUDED_CLASSES, Component, DifferentialCount
 
@@ -85,8 +85,8 @@ def limits(successes: int, total: int) -> tuple[float, float]:
     """Clopper-Pearson 95 % limits in percent, one decimal."""
     if total == 0:
         return 0.0, 100.0
-    low = 0.0 if successes == 0 else float(beta.ppf(0.025, successes, total - successes + 1))
-    high = 1.0 if successes == total else float(beta.ppf(0.975, successes + 1, total - successes))
+    low = 0.0 if successes == 0 else float(betaincinv(successes, total - successes + 1, 0.025))
+    high = 1.0 if successes == total else float(betaincinv(successes + 1, total - successes, 0.975))
     return round(100 * low, 1), round(100 * high, 1)
 
 

@@ -14,6 +14,8 @@ from pipeline.domain import Box
 from tests.browser.axe import serious_faults
 from tests.stored_cases import Site, many_cells, slide_case, unwritten_case
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def case_id(site: Site, shared: Path) -> str:

@@ -16,6 +16,7 @@ from tests.system.site import OBJECTS
 TIME_LIMIT_S = 600.0
 
 
+@pytest.mark.alone
 @pytest.mark.shared
 @pytest.mark.timeout(1500)
 def test_marrow_fields(node: RunningNode, orthanc: Orthanc, lis: Lis, shared: Path) -> None:
