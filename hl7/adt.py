@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from hl7.errors import ParseError
-from hl7.messages import Header, Segment, check_processing, read_header, read_message
+from hl7.messages import Header, Segment, check_processing, read_header, read_message, refuse_second
 from hl7.pid import read_identifier, read_patient
 from pipeline.domain import Patient
 
@@ -48,6 +48,7 @@ def parse_patient_message(
     """
     _check_kind(read_header(message), processing_ids)
     read = read_message(message, default_character_set=default_character_set)
+    refuse_second(read)
     pids = [segment for segment in read.segments if segment.name == "PID"]
     if not pids:
         raise ParseError("PID is required: it names the patient", code=101, location="PID^1")

@@ -30,9 +30,10 @@ Field = tuple[tuple[tuple[str, ...], ...], ...]  # repetitions of components of 
 
 _READING_VERSION = "2.6"  # names hl7apy's data types only; the fields themselves are read as `varies`
 _AS_VARIES = ("leaf", None, "varies", None, None, -1)
-_SEGMENT_START = re.compile(r"[A-Z][A-Z0-9]{2}(?=[^A-Za-z0-9\s]|$)")
+_SEGMENT_NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_ACKNOWLEDGEMENTS = frozenset({"AL", "NE", "ER", "SU"})  # table 0155
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,7 @@ class Segment:
     name: str
     line: str
     separators: Separators
+    codec: str = "utf-8"
     _read: dict[int, Field] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -95,7 +97,7 @@ class Segment:
             leaf = self.parsed(number)[repetition - 1][component - 1][subcomponent - 1]
         except IndexError:
             return ""
-        return unescape(leaf.strip(), self.separators)
+        return unescape(leaf.strip(), self.separators, self.codec)
 
     def value(self, number: int, component: int = 1, subcomponent: int = 1, repetition: int = 1) -> str:
         """As `text`, with `""` read as empty."""
@@ -129,12 +131,12 @@ def read_message(data: bytes, *, default_character_set: str = "") -> Message:
     """
     refuse_batch(data)
     header = read_header(data)
-    text = _decode(data, header.character_set or default_character_set)
-    lines = _segment_lines(text)
+    text, codec = _decode(data, header.character_set or default_character_set)
+    lines = _segment_lines(text, header.separators.field)
     if lines[0][:3] != "MSH":
         raise ParseError("the message does not start with MSH", code=100, location="MSH^1", reject=True)
     _require_header(header, lines[0])
-    return Message(header=header, segments=tuple(Segment(line[:3], line, header.separators) for line in lines))
+    return Message(header=header, segments=tuple(Segment(line[:3], line, header.separators, codec) for line in lines))
 
 
 def check_processing(header: Header, processing_ids: Collection[str]) -> None:
@@ -142,6 +144,17 @@ def check_processing(header: Header, processing_ids: Collection[str]) -> None:
     if processing_ids and header.processing_id not in processing_ids:
         raise ParseError(
             f"MSH-11 must be {' or '.join(sorted(processing_ids))} here", code=202, location="MSH^1^11", reject=True
+        )
+
+
+def refuse_second(message: Message) -> None:
+    """Raise ParseError where another message stands behind the first: one answer cannot be for both."""
+    if any(segment.name == "MSH" for segment in message.segments[1:]):
+        raise ParseError(
+            "a second MSH stands in the message: send each message in its own MLLP frame",
+            code=100,
+            location="MSH^2",
+            reject=True,
         )
 
 
@@ -171,7 +184,8 @@ def read_header(data: bytes) -> Header:
     declared = line.decode("latin-1").split(marks.field)[17:18]
     codec = codec_name(declared[0].split(marks.repetition)[0]) if declared else None
     plain = line.decode("utf-8" if codec in {None, "ascii"} else str(codec), errors="replace")
-    fields = ["MSH", marks.field, *plain.split(marks.field)[1:], *[""] * 25]
+    stated = ["" if part.strip() == NULL else part for part in plain.split(marks.field)[1:]]
+    fields = ["MSH", marks.field, *stated, *[""] * 25]
     kind = [part.strip() for part in fields[9].split(marks.component)] + ["", ""]
     return Header(
         separators=marks,
@@ -185,11 +199,17 @@ def read_header(data: bytes) -> Header:
         control_id=fields[10].strip(),
         processing_id=fields[11].split(marks.component)[0].strip(),
         version=fields[12].split(marks.component)[0].strip(),
-        accept_ack=fields[15].strip(),
-        application_ack=fields[16].strip(),
+        accept_ack=_acknowledgement(fields[15]),
+        application_ack=_acknowledgement(fields[16]),
         character_set=fields[18].split(marks.repetition)[0].strip(),
         profiles=tuple(part for part in fields[21].split(marks.repetition) if part.strip()),
     )
+
+
+def _acknowledgement(text: str) -> str:
+    """MSH-15 or MSH-16; a value that is not in its table asks for nothing, lest its sender wait for ever."""
+    value = text.strip().upper()
+    return value if value in _ACKNOWLEDGEMENTS else ""
 
 
 def _separators(after_msh: str) -> Separators:
@@ -208,7 +228,8 @@ def _is_utf16(data: bytes) -> bool:
     return data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"M\0S\0H\0" in data[:12] or b"\0M\0S\0H" in data[:12]
 
 
-def _decode(data: bytes, character_set: str) -> str:
+def _decode(data: bytes, character_set: str) -> tuple[str, str]:
+    """The text, and the codec that its hexadecimal escapes are read with."""
     if _is_utf16(data):
         raise ParseError(
             "UTF-16 cannot be framed by MLLP: send UNICODE UTF-8", code=102, location="MSH^1^18", reject=True
@@ -225,7 +246,7 @@ def _decode(data: bytes, character_set: str) -> str:
     if body is not data and codec == "ascii":
         codec = "utf-8"  # the byte order mark says so
     try:
-        return body.decode(codec)
+        return body.decode(codec), "utf-8" if codec == "ascii" else codec
     except UnicodeDecodeError as error:
         raise ParseError(
             f"byte {error.start} does not fit the character set of MSH-18 ({character_set or 'empty, so ASCII'}): "
@@ -235,10 +256,10 @@ def _decode(data: bytes, character_set: str) -> str:
         ) from error
 
 
-def _segment_lines(text: str) -> list[str]:
+def _segment_lines(text: str, field_mark: str) -> list[str]:
     lines: list[str] = []
     for line in _LINE_END.split(text.strip("\ufeff \t\r\n\0")):
-        if _SEGMENT_START.match(line):
+        if _SEGMENT_NAME.match(line) and line[3:].rstrip()[:1] in {"", field_mark}:
             lines.append(line.rstrip())
         elif line.strip() and lines:
             lines[-1] += " " + line.strip()

@@ -12,7 +12,17 @@ from datetime import datetime
 from hl7.dpow import ImageNotice, Kind, kind_of, read_notice
 from hl7.errors import ParseError
 from hl7.groups import ORDER_CONTROLS, OrderGroup, Specimen, group_orders
-from hl7.messages import NULL, Header, Message, Segment, check_processing, read_header, read_message, refuse_batch
+from hl7.messages import (
+    NULL,
+    Header,
+    Message,
+    Segment,
+    check_processing,
+    read_header,
+    read_message,
+    refuse_batch,
+    refuse_second,
+)
 from hl7.pid import read_patient
 from hl7.text import read_time
 from pipeline.domain import EntityId, Order, Patient, Priority
@@ -128,6 +138,7 @@ def parse_order_message(
     refuse_batch(message)
     _check_kind(read_header(message), processing_ids)
     read = read_message(message, default_character_set=default_character_set)
+    refuse_second(read)
     return _order_message(read, fields or FieldOrder())
 
 

@@ -33,7 +33,8 @@ def read_patient(pid: Segment, authorities: Sequence[str]) -> Patient:
     patient_id, issuer = read_identifier(pid, 3, authorities)
     if not patient_id:
         raise ParseError("PID-3 (patient identifier) is required", code=101, location="PID^1^3")
-    family, given, middle, suffix, prefix = (pid.value(5, component) for component in range(1, 6))
+    # a domain name has no place for a caret inside a part
+    family, given, middle, suffix, prefix = (pid.value(5, component).replace("^", " ") for component in range(1, 6))
     return Patient(
         patient_id=patient_id,
         issuer=issuer,

@@ -43,10 +43,11 @@ def codec_name(character_set: str) -> str | None:
     return CHARACTER_SETS.get(character_set.strip().upper())
 
 
-def unescape(leaf: str, marks: Separators) -> str:
+def unescape(leaf: str, marks: Separators, codec: str = "utf-8") -> str:
     r"""Replace the escape sequences of one leaf (HL7 v2.5.1 2.7); unknown ones stay as written.
 
-    `\H\` and `\N\` (highlighting) vanish, `\.br\` and `\.sp\` become a new line.
+    `\H\` and `\N\` (highlighting) vanish, `\.br\` and `\.sp\` become a new line; the bytes of `\Xhh\` are read with
+    the message's own `codec`.
     """
     if marks.escape not in leaf:
         return leaf
@@ -68,7 +69,10 @@ def unescape(leaf: str, marks: Separators) -> str:
         if name in known:
             return known[name]
         digits = re.fullmatch(r"X((?:[0-9A-Fa-f]{2})+)", name)
-        return bytes.fromhex(digits.group(1)).decode("utf-8", errors="replace") if digits else found.group(0)
+        try:
+            return bytes.fromhex(digits.group(1)).decode(codec) if digits else found.group(0)
+        except UnicodeDecodeError:
+            return found.group(0)
 
     return re.sub(f"{mark}([^{mark}]*){mark}", replace, leaf)
 

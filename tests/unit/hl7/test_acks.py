@@ -141,6 +141,9 @@ def said(found):
         ("NE", "ER", [], ["AE"]),
         ("NE", "NE", [], ["AE"]),
         ("", "AL", ["AA"], ["AE"]),
+        ("al", "ne", ["CA"], ["CE"]),
+        ('""', '""', ["AA"], ["AE"]),
+        ("Y", "N", ["AA"], ["AE"]),
     ],
 )
 def test_each_mode_gets_its_answers_and_no_refusal_is_kept_quiet(

@@ -87,6 +87,13 @@ def test_a_line_that_starts_no_segment_continues_the_one_before():
     assert segments[1].text(3) == "first second line"
 
 
+@pytest.mark.parametrize("line", ["AML, suspected", "MDS: excluded", "CLL? see 2025"])
+def test_text_that_begins_like_a_segment_is_text(line):
+    segments = read_message(f"{HEAD}\rNTE|1||Question:\n{line}\rPID|1||1\r".encode()).segments
+    assert [segment.name for segment in segments] == ["MSH", "NTE", "PID"]
+    assert segments[1].text(3) == f"Question: {line}"
+
+
 def test_too_many_segments_are_refused():
     with pytest.raises(ParseError, match="segments"):
         read_message((HEAD + "\rNTE|1" * 2_001).encode())
@@ -131,6 +138,26 @@ def test_a_large_encapsulated_document_is_read_whole():
 )
 def test_escapes_are_resolved_once_and_unknown_ones_stay(leaf, text):
     assert unescape(leaf, Separators()) == text
+
+
+@pytest.mark.parametrize(
+    ("character_set", "escaped", "name"),
+    [
+        ("8859/1", "M\\XFC\\ller", "Müller"),
+        ("8859/2", "Dvo\\XF8\\ák", "Dvořák"),
+        ("UNICODE UTF-8", "M\\XC3BC\\ller", "Müller"),
+        ("", "M\\XC3BC\\ller", "Müller"),
+        ("UNICODE UTF-8", "M\\XFC\\ller", "M\\XFC\\ller"),
+    ],
+)
+def test_escaped_bytes_are_of_the_character_set_of_msh_18(character_set, escaped, name):
+    text = f"{HEAD}||||||{character_set}\rPID|1||1||{escaped}\r"
+    assert name_in(text.encode({"8859/2": "iso8859-2"}.get(character_set, "utf-8"))) == name
+
+
+def test_nulls_in_the_header_are_read_as_empty():
+    header = read_header(f'{HEAD}|||""|""||""\r'.encode())
+    assert (header.enhanced, header.character_set) == (False, "")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=40))

@@ -235,6 +235,7 @@ def test_a_field_order_that_names_no_field_is_refused():
         (b" \r\n ", 100, "MSH^1", True),
         (b"hello", 100, "MSH^1", True),
         (b"FHS|^~\\&|LIS\rBHS|^~\\&|LIS\r" + ORDER.encode() + b"BTS|1\rFTS|1\r", 200, "FHS^1", True),
+        (ORDER.encode() + ORDER.encode().replace(b"M1", b"M2"), 100, "MSH^2", True),
         (ORDER.encode("utf-16"), 102, "MSH^1^18", True),
         (order_with(ORC="ORC|PR|PL-1"), 101, "ORC^1", False),
     ],
@@ -242,6 +243,10 @@ def test_a_field_order_that_names_no_field_is_refused():
 def test_what_cannot_be_used_is_refused_where_it_is(data, code, location, reject):
     error = refusal(data)
     assert (error.code, error.location, error.reject) == (code, location, reject)
+
+
+def test_a_caret_in_a_part_of_a_name_does_not_begin_the_next_part():
+    assert only(order_with(PID="PID|1||1||DOE\\S\\ROE^JANE")).order.patient.name == "DOE ROE^JANE"
 
 
 def test_the_processing_id_of_another_system_is_refused():
