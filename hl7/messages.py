@@ -23,6 +23,7 @@ from hl7.text import Separators, codec_name, unescape
 
 NULL = '""'  # HL7 v2.5.1 2.5.3: delete the value; an empty field means no change
 SUPPORTED_VERSIONS = ("2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1", "2.8.2", "2.9")
+LONGEST_VALUE = 500  # of an identifier: databases index it
 MAXIMUM_SEGMENTS = 2_000
 MAXIMUM_PARTS = 1_000  # of one field: hl7apy spends some 2 kB and 0.3 ms on each
 

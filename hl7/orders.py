@@ -13,6 +13,7 @@ from hl7.dpow import ImageNotice, Kind, kind_of, read_notice
 from hl7.errors import ParseError
 from hl7.groups import ORDER_CONTROLS, OrderGroup, Specimen, group_orders
 from hl7.messages import (
+    LONGEST_VALUE,
     NULL,
     Header,
     Message,
@@ -172,13 +173,33 @@ def _order_message(message: Message, fields: FieldOrder) -> OrderMessage:
     patient = read_patient(groups.patient, fields.patient_authority)
     kind = kind_of(message.header)
     fields = fields if kind is Kind.ORDER else _without_numbers(fields)
+    requests = [_request(group, groups.others, patient, fields, kind) for group in groups.orders]
     return OrderMessage(
         header=message.header,
         kind=kind,
-        requests=tuple(_request(group, groups.others, patient, fields, kind) for group in groups.orders),
+        requests=tuple(_with_all_specimens(request, requests) for request in requests),
         prior_results=groups.prior_results,
         patient=groups.patient,
     )
+
+
+def _with_all_specimens(request: OrderRequest, requests: Sequence[OrderRequest]) -> OrderRequest:
+    """A message that is grouped by specimen repeats an order below each of its specimens: it is one order of all."""
+    same = [other.order for other in requests if _identity(other) == _identity(request)]
+    order = replace(
+        request.order,
+        container_ids=tuple(dict.fromkeys(value for order in same for value in order.container_ids)),
+        specimen_ids=tuple(dict.fromkeys(value for order in same for value in order.specimen_ids)),
+        specimen_type=same[0].specimen_type,
+        collected_at=same[0].collected_at,
+        comments=tuple(dict.fromkeys(value for order in same for value in order.comments)),
+    )
+    return replace(request, order=order)
+
+
+def _identity(request: OrderRequest) -> tuple[object, ...]:
+    order = request.order
+    return request.control, order.placer_order_number, order.filler_order_number, order.test_code
 
 
 def _without_numbers(fields: FieldOrder) -> FieldOrder:
@@ -268,7 +289,7 @@ class _Reading:
         for segment, number, component, subcomponent in self._places(path):
             for repetition in range(1, segment.repetitions(number) + 1):
                 if value := segment.text(number, component, subcomponent, repetition):
-                    yield value
+                    yield _not_too_long(segment, number, value)
 
     def first(self, attribute: str, paths: Sequence[str]) -> str:
         value = next((value for path in paths for value in self.all(path)), "")
@@ -281,12 +302,8 @@ class _Reading:
                 if value := segment.text(number):
                     if not self.note(attribute, value):
                         return None
-                    return EntityId(
-                        value=value,
-                        namespace=segment.value(number, 2),
-                        universal_id=segment.value(number, 3),
-                        universal_id_type=segment.value(number, 4),
-                    )
+                    parts = (_not_too_long(segment, number, segment.value(number, part)) for part in range(1, 5))
+                    return EntityId(**dict(zip(EntityId.__slots__, parts, strict=True)))
         return None
 
     def note(self, attribute: str, value: str) -> str:
@@ -310,6 +327,16 @@ class _Reading:
         for segment in self._segments:
             if segment.name == name and (code is None or code in {segment.value(3), segment.value(3, 4)}):
                 yield segment, int(number), int(component or 1), int(subcomponent or 1)
+
+
+def _not_too_long(segment: Segment, number: int, value: str) -> str:
+    if len(value) > LONGEST_VALUE:
+        raise ParseError(
+            f"{segment.name}-{number} has more than {LONGEST_VALUE} characters: send a shorter value",
+            code=102,
+            location=f"{segment.name}^1^{number}",
+        )
+    return value
 
 
 def _container_ids(reading: _Reading, specimens: Sequence[Specimen], paths: Sequence[str]) -> list[str]:

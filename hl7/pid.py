@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from hl7.errors import ParseError
-from hl7.messages import Segment
+from hl7.messages import LONGEST_VALUE, Segment
 from hl7.text import escape, join_components, read_time
 from pipeline.domain import Patient
 
@@ -33,6 +33,8 @@ def read_patient(pid: Segment, authorities: Sequence[str]) -> Patient:
     patient_id, issuer = read_identifier(pid, 3, authorities)
     if not patient_id:
         raise ParseError("PID-3 (patient identifier) is required", code=101, location="PID^1^3")
+    if len(patient_id) > LONGEST_VALUE:
+        raise ParseError(f"PID-3 has more than {LONGEST_VALUE} characters", code=102, location="PID^1^3")
     # a domain name has no place for a caret inside a part
     family, given, middle, suffix, prefix = (pid.value(5, component).replace("^", " ") for component in range(1, 6))
     return Patient(

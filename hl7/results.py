@@ -6,6 +6,7 @@ OBR-22, so OBR-3 never changes between P, F and C and OBR-22 grows with `Report.
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -24,6 +25,10 @@ from pipeline.domain import CellCode, EntityId, Order, Report, ResultStatus
 __all__ = ["ResultsConfig", "control_id", "encode_oru", "filler_order_number"]
 
 _CHECKED_DATA = 128  # characters of base64 that are validated: whole groups of four
+_LONGEST_SCANNER = 64  # characters: escaped, still below the 199 of EI.1
+_LONGEST_NAME = 20  # IS, the data type of an authority (2.5.1 2.A.33, 2.A.28)
+_NAMED_BY_OTHERS = ("PID", "ORC", "OBR", "SPM")
+_LONG_LEAF = re.compile(rf"[^|^~&]{{{_LONGEST_NAME + 1},}}")
 _REVIEWED = frozenset({ResultStatus.FINAL, ResultStatus.CORRECTED})
 _PANEL = ("47286-0", "Differential panel - Bone marrow", "LN")
 _ORDER_STATUS = {  # ORC-5, table 0038
@@ -53,7 +58,8 @@ def encode_oru(
     Returns
     -------
     bytes
-        UTF-8, ``\r`` behind every segment, valid at hl7apy's level STRICT but for the length of the document's data.
+        UTF-8, ``\r`` behind every segment, valid at hl7apy's level STRICT but for the length of the document's data
+        and of names and numbers that order and slide brought: these go back as they came.
 
     Raises
     ------
@@ -81,6 +87,13 @@ def _shortened(document: Row | None) -> Iterator[Row]:
     if document is not None:
         head, data = document.value.rsplit("^", 1)
         yield replace(document, value=f"{head}^{data[:_CHECKED_DATA]}")
+
+
+def _cut(segment: str) -> str:
+    """The segment with values that others chose cut to a length that every data type has room for."""
+    if not segment.startswith(_NAMED_BY_OTHERS):
+        return segment
+    return _LONG_LEAF.sub(lambda found: found.group()[:_LONGEST_NAME].replace("\\", "x"), segment)
 
 
 def _with_honest_status(report: Report) -> Report:
@@ -231,9 +244,12 @@ def _model(report: Report, config: ResultsConfig) -> str:
 
 
 def _scanner(report: Report) -> str:
+    """EI: model and serial number, and their maker, who stands before them when the name is too long for EI.2."""
     slide = report.slide
-    name = " ".join(part for part in (slide.model_name, slide.serial_number) if part)
-    return join_components(name, slide.manufacturer) if name or slide.manufacturer else ""
+    maker = slide.manufacturer if len(escape(slide.manufacturer)) <= _LONGEST_NAME else ""
+    parts = ("" if maker else slide.manufacturer, slide.model_name, slide.serial_number)
+    name = " ".join(part for part in parts if part)[:_LONGEST_SCANNER]
+    return join_components(name, maker) if name or maker else ""
 
 
 def _report_notes(report: Report, config: ResultsConfig, *, document_left_out: bool) -> Iterator[str]:
@@ -276,7 +292,7 @@ def _person(name: str) -> str:
 
 def _validate(segments: Sequence[str]) -> None:
     try:
-        message = parse_message("\r".join(segments), validation_level=VALIDATION_LEVEL.STRICT)
+        message = parse_message("\r".join(map(_cut, segments)), validation_level=VALIDATION_LEVEL.STRICT)
         message.validate()
     except (HL7apyException, ValueError) as error:
         raise Hl7Error(f"the ORU^R01 would not be valid HL7 2.5.1: {_where(error)}") from error

@@ -16,12 +16,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from hl7.orders import FieldOrder
+from hl7.text import codec_name
 from node.errors import SettingsError
 
 Port = Annotated[int, Field(ge=0, le=65535, description="0 takes any free port")]
 Seconds = Annotated[float, Field(gt=0)]
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f]+$")]
 Name = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")]
+Hl7Name = Annotated[str, Field(max_length=20)]  # HD.1 and EI.2 of HL7 2.5.1
 _ORIGIN = r"^https?://[^/?#\s]+$"
 _HOOK = r"^(https?://[^/?#\s]+[^#\s]*)?$"
 _WEB_ADDRESS = r"^(https?://[^?#\s]*[^?#\s/])?$"
@@ -34,6 +36,13 @@ def _network(text: str) -> str:
 
 
 Network = Annotated[str, AfterValidator(_network)]
+
+
+def _character_set(text: str) -> str:
+    if codec_name(text) is None:
+        msg = "is none that this node reads: give a value of HL7 table 0211, such as 8859/1 or UNICODE UTF-8"
+        raise ValueError(msg)
+    return text
 
 
 def is_loopback(host: str) -> bool:
@@ -88,15 +97,15 @@ class Hl7Settings(Section):
     idle_timeout_s: Annotated[float, Field(ge=0)] = 0  # 0 keeps connections open
     stall_timeout_s: Seconds = 30
     processing_id: Literal["P", "T", "D"] = "P"
-    default_character_set: str = ""
+    default_character_set: Annotated[str, AfterValidator(_character_set)] = ""
     application_answer_follows: bool = True
-    sending_application: str = "MARROWNODE"
-    sending_facility: str = "LAB"
-    receiving_application: str = "LIS"
-    receiving_facility: str = "LAB"
+    sending_application: Hl7Name = "MARROWNODE"
+    sending_facility: Hl7Name = "LAB"
+    receiving_application: Hl7Name = "LIS"
+    receiving_facility: Hl7Name = "LAB"
     loinc_tiers: tuple[Literal["A", "B", "C"], ...] = ("A",)
     local_first: bool = True
-    namespace: str = "MARROWNODE"
+    namespace: Hl7Name = "MARROWNODE"
     fields: FieldOrder = FieldOrder()
     ranges: dict[str, tuple[float, float]] = {}
     pdf_in_oru: bool = False
@@ -134,6 +143,7 @@ class IntakeSettings(Section):
     order_timeout_s: Seconds = 86_400
     slide_timeout_s: Seconds = 604_800
     check_container: bool = True
+    test_codes: tuple[str, ...] = ()
     late_instance: Literal["hold", "rerun"] = "hold"
 
 

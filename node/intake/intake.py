@@ -18,7 +18,7 @@ from hl7.acks import Outcome, accept, is_refusal, refuse
 from hl7.adt import parse_patient_message
 from hl7.dpow import Kind
 from hl7.errors import ParseError
-from hl7.messages import Header, read_header
+from hl7.messages import LONGEST_VALUE, Header, read_header
 from hl7.orders import OrderMessage, OrderRequest, parse_order_message
 from node import audit
 from node.database import Database
@@ -87,7 +87,8 @@ class Intake:
 
         A message sent again (same MSH-3, MSH-4 and MSH-10, same content) gets the answers of the first time, unless it
         was refused then: why may have passed, so it is taken anew. The same identity with other content is refused
-        (AE 205). What is said of patients of whom nothing is to be counted is not kept.
+        (AE 205), unless what had it before was refused: then it is the corrected message. What is said of patients of
+        whom nothing is to be counted is not kept.
         """
         header = read_header(body)
         key = _duplicate_key(header)
@@ -97,18 +98,21 @@ class Intake:
             earlier = connection.execute(
                 sa.select(messages.c.id, messages.c.digest, messages.c.reply).where(messages.c.duplicate_key == key)
             ).one_or_none()
-            if earlier is not None and earlier.digest != digest:
+            if earlier is not None and not is_refusal(earlier.reply):
+                if earlier.digest == digest:
+                    return mllp.split(earlier.reply)
                 used = ParseError("MSH-10 was used for another message", code=205, location="MSH^1^10")
                 return (_refuse(body, used),)
-            if earlier is not None and not is_refusal(earlier.reply):
-                return mllp.split(earlier.reply)
             answers, concerns_us = self._take(connection, header, body)
             if not concerns_us:
                 return answers
             values = {"reply": mllp.join(answers), "peer": peer, "at": now}
-            if earlier is not None:
+            if earlier is not None and earlier.digest == digest:
                 connection.execute(messages.update().where(messages.c.id == earlier.id).values(**values))
             else:
+                if earlier is not None:  # it is kept, the key is now that of the corrected message
+                    replaced = messages.update().where(messages.c.id == earlier.id)
+                    connection.execute(replaced.values(duplicate_key=None))
                 row = {"direction": "in", "duplicate_key": key, "digest": digest, "body": body, **values}
                 connection.execute(messages.insert().values(control_id=header.control_id, **row))
             audit.record(connection, header.sending_application or peer, "message received", subject=header.control_id)
@@ -185,7 +189,8 @@ def _extend_slide(connection: Connection, header: InstanceHeader, now: datetime)
 def _duplicate_key(header: Header) -> str | None:
     if not header.control_id:
         return None
-    return "|".join(("in", header.sending_application, header.sending_facility, header.control_id))
+    key = "|".join(("in", header.sending_application, header.sending_facility, header.control_id))
+    return key if len(key) <= LONGEST_VALUE else f"in|{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def _refuse(body: bytes, error: ParseError) -> bytes:

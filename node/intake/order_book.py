@@ -15,6 +15,7 @@ from hl7.acks import Outcome
 from hl7.orders import OrderRequest
 from hl7.results import filler_order_number
 from node import cases
+from node.intake.matching import normalise, patient_problem
 from node.intake.matching import order_keys as keys_of
 from node.queues import LINK, WAIT_SLIDE, Work
 from node.review import review_book
@@ -22,13 +23,15 @@ from node.settings import IntakeSettings
 from node.tables import cases as case_table
 from node.tables import order_keys, orders
 from node.views import CaseState
-from pipeline.domain import EntityId, Order
+from pipeline.domain import EntityId, Order, Patient
 
 LIS = "lis"  # the actor of what an order message causes
 _CANCEL = frozenset({"CA", "OC", "DC", "OD", "RP"})
 _NEW = frozenset({"NW", "RO"})
 _NO_CHANGE = frozenset({"SC", "SN", "NA"})
 _OPEN = (CaseState.ORDERED, CaseState.WAITING, CaseState.QUEUED, CaseState.RUNNING, CaseState.HELD, CaseState.FAILED)
+_AT_WORK = frozenset({CaseState.QUEUED, CaseState.RUNNING})
+_OTHER_PATIENT = "the order's patient was changed while its slide was to be counted"
 _COMPLETE = "CM"  # ORC-5, table 0038: a result was signed, whatever is done with the case since
 _STATUS = {  # ... until then
     CaseState.ORDERED: "SC",
@@ -93,6 +96,9 @@ def _place(
         if cases.ORDER.validate_python(known.body) == order:
             return Outcome(granted=True)
         return Outcome(granted=False, reason="the order exists with other content: change it with XO", code=205)
+    if settings.test_codes and order.test_code not in settings.test_codes:
+        wanted = " or ".join(settings.test_codes)
+        return Outcome(granted=False, reason=f"OBR-4 asks for a test that is not done here: order {wanted}", code=103)
     order_id = f"O{secrets.token_hex(5).upper()}"
     now = datetime.now(UTC)
     connection.execute(orders.insert().values(id=order_id, state="open", received_at=now, **_columns(order, now)))
@@ -134,12 +140,16 @@ def _change(connection: Connection, request: OrderRequest, known: Row[Any], work
     its_cases = connection.execute(sa.select(case_table).where(case_table.c.order_id == known.id)).all()
     if any(_is_resulted(case) for case in its_cases):
         return Outcome(granted=False, reason="already resulted", code=206)
-    order = _merge(cases.ORDER.validate_python(known.body), request)
+    before = cases.ORDER.validate_python(known.body)
+    order = _merge(before, request)
     now = datetime.now(UTC)
     connection.execute(orders.update().where(orders.c.id == known.id).values(**_columns(order, now)))
     _index(connection, known.id, order)
+    other_patient = bool(patient_problem(order.patient, before.patient))
     for case in its_cases:
-        if CaseState(case.state) is not CaseState.CANCELLED:
+        if other_patient and CaseState(case.state) in _AT_WORK:  # until the slide is compared with it anew
+            cases.move(connection, case.id, CaseState.HELD, _OTHER_PATIENT, actor=LIS, **shown_of(order))
+        elif CaseState(case.state) is not CaseState.CANCELLED:
             cases.note(connection, case.id, "the order was changed", actor=LIS, **shown_of(order))
     work.ask(connection, LINK, f"{known.id}:{now.timestamp():.6f}", known.id)
     return Outcome(granted=True)
@@ -164,8 +174,16 @@ def shown_of(order: Order) -> dict[str, str]:
 
 def _merge(order: Order, request: OrderRequest) -> Order:
     stated: dict[str, Any] = {name: getattr(request.order, name) for name in request.stated}
+    if normalise(request.order.patient.patient_id) == normalise(order.patient.patient_id):
+        stated["patient"] = updated_patient(order.patient, request.order.patient)
     emptied: dict[str, Any] = {field.name: field.default for field in fields(Order) if field.name in request.deleted}
     return replace(order, **stated, **emptied)
+
+
+def updated_patient(known: Patient, said: Patient) -> Patient:
+    """The patient with what is now said of it; what is left empty stays."""
+    stated = {field.name: value for field in fields(Patient) if (value := getattr(said, field.name))}
+    return replace(known, **stated)
 
 
 def _find(connection: Connection, order: Order, state: str = "open") -> Row[Any] | None:

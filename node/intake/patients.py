@@ -1,6 +1,6 @@
 """Changed and merged patients (ADT): what is still to be counted learns of it, what was sent stays as it was sent."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,7 +35,12 @@ def apply(connection: Connection, update: PatientUpdate, work: Work) -> bool:
         row = connection.execute(sa.select(orders).where(orders.c.id == case.order_id)).one()
         order = cases.ORDER.validate_python(row.body)
         if _is_meant(order.patient, update):
-            _change(connection, case, replace(order, patient=_updated(order.patient, update)), work)
+            _change(
+                connection,
+                case,
+                replace(order, patient=order_book.updated_patient(order.patient, update.patient)),
+                work,
+            )
             changed = True
     return changed
 
@@ -45,11 +50,6 @@ def _is_meant(patient: Patient, update: PatientUpdate) -> bool:
     same = normalise(patient.patient_id) == normalise(update.patient_id)
     issuers = {normalise(patient.issuer), normalise(update.issuer)} - {""}
     return same and len(issuers) <= 1
-
-
-def _updated(patient: Patient, update: PatientUpdate) -> Patient:
-    stated = {field.name: value for field in fields(Patient) if (value := getattr(update.patient, field.name))}
-    return replace(patient, **stated)
 
 
 def _change(connection: Connection, case: Row[Any], order: Order, work: Work) -> None:

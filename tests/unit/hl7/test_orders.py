@@ -97,6 +97,21 @@ def test_specimen_first_messages_give_each_order_its_specimen(message):
     assert read.prior_results == 1
 
 
+def test_an_order_repeated_below_each_of_its_specimens_is_one_order():
+    head, pid, orc, obr = (line for line in ORDER.split("\r") if line)
+    specimens = [
+        [f"SPM|{number}|S{number}||119359002|||||||||||||2026100{number}", f"SAC|||S{number}-1", orc, obr]
+        for number in (1, 2)
+    ]
+    other = ["SPM|3|S3", "ORC|NW|PL-2^LIS", "OBR|3|PL-2^LIS||BMDCC"]
+    lines = [head.replace("O21", "O33"), pid, *specimens[0], *specimens[1], *other]
+    first, second, third = parse_order_message("".join(f"{line}\r" for line in lines).encode()).requests
+    assert first.order == second.order
+    assert (first.order.container_ids, first.order.specimen_ids) == (("S1-1", "S2-1"), ("S1", "S2"))
+    assert first.order.collected_at == datetime(2026, 10, 1)
+    assert third.order.specimen_ids == ("S3",)
+
+
 def test_each_container_of_an_o35_has_its_own_orders(message):
     read = parse_order_message(message("oml_o35"))
     assert [r.order.container_ids for r in read.requests] == [("S26-1-A-1",), ("S26-1-A-2",)]
@@ -235,6 +250,10 @@ def test_a_field_order_that_names_no_field_is_refused():
         (b" \r\n ", 100, "MSH^1", True),
         (b"hello", 100, "MSH^1", True),
         (b"FHS|^~\\&|LIS\rBHS|^~\\&|LIS\r" + ORDER.encode() + b"BTS|1\rFTS|1\r", 200, "FHS^1", True),
+        (order_with(PID=f"PID|1||{'1' * 501}||DOE"), 102, "PID^1^3", False),
+        (order_with(ORC=f"ORC|NW|{'1' * 501}"), 102, "ORC^1^2", False),
+        (order_with(ORC=f"ORC|NW|1^{'L' * 501}"), 102, "ORC^1^2", False),
+        (order_with(SPM=f"SPM|1|{'1' * 501}"), 102, "SPM^1^2", False),
         (ORDER.encode() + ORDER.encode().replace(b"M1", b"M2"), 100, "MSH^2", True),
         (ORDER.encode("utf-16"), 102, "MSH^1^18", True),
         (order_with(ORC="ORC|PR|PL-1"), 101, "ORC^1", False),

@@ -12,7 +12,7 @@ from hl7apy.parser import parse_message
 from hl7.errors import Hl7Error
 from hl7.messages import read_message
 from hl7.results import ResultsConfig, encode_oru
-from pipeline.domain import COUNTED_CLASSES, ResultStatus
+from pipeline.domain import COUNTED_CLASSES, EntityId, ResultStatus
 from tests.builders import (
     COUNTS,
     build_analysis,
@@ -269,6 +269,33 @@ def test_a_patient_without_a_name_or_identifier_still_gives_a_valid_message():
     assert_strictly_valid(data)
 
 
+@pytest.mark.parametrize(
+    ("manufacturer", "model", "shown"),
+    [
+        ("ScannerWorks", "SW-100", "SW-100 7^ScannerWorks"),
+        ("Philips Medical Systems DMC GmbH", "UFS", "Philips Medical Systems DMC GmbH UFS 7"),
+        ("Ä&B Scanners & Co.", "X|Y", "Ä\\T\\B Scanners \\T\\ Co. X\\F\\Y 7"),
+    ],
+)
+def test_a_scanner_with_a_long_name_still_gives_a_valid_message(manufacturer, model, shown):
+    data = encode(build_report(slide=build_slide_info(manufacturer=manufacturer, model_name=model)))
+    assert {obx.raw(18).split("~")[1] for obx in rows(data, "OBX")} == {shown}
+    assert_strictly_valid(data)
+
+
+def test_long_names_and_numbers_of_others_go_back_as_they_came():
+    authority = "University Hospital Laboratory Information System"
+    number = EntityId(value="P" * 210, namespace=authority)
+    patient = build_patient(patient_id="1" * 210, issuer=authority, name=f"{'N|' * 110}^Maria", sex="s" * 21)
+    order = build_order(placer_order_number=number, patient=patient, accession_number="A" * 210)
+    data = encode(build_report(order=order))
+    for segment, field in (("ORC", 2), ("OBR", 2)):
+        assert rows(data, segment)[0].raw(field) == f"{number.value}^{authority}"
+    pid = rows(data, "PID")[0]
+    assert (pid.value(3), pid.value(3, 4), pid.value(5)) == (patient.patient_id, authority, "N|" * 110)
+    assert rows(data, "OBR")[0].value(20) == order.accession_number
+
+
 def test_what_was_ordered_is_the_alternate_of_the_panel():
     data = encode(build_report(order=build_order(test_code="BMA", test_name="Marrow")))
     assert rows(data, "OBR")[0].raw(4) == "47286-0^Differential panel - Bone marrow^LN^BMA^Marrow^L"
@@ -306,7 +333,7 @@ def test_a_report_that_cannot_be_written_is_refused():
     with pytest.raises(Hl7Error, match="myeloblast"):
         encode_oru(build_report(), {}, SITE)
     with pytest.raises(Hl7Error, match="MaxLengthReached"):
-        encode(build_report(order=build_order(patient=build_patient(patient_id="9" * 300))))
+        encode(build_report(), ResultsConfig(sending_application="9" * 21))
 
 
 def test_times_are_those_of_specimen_and_analysis():

@@ -54,6 +54,8 @@ def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ("[dicom]\nport = 104000\n", "dicom.port"),
         ('[dicom]\nae_title = "MUCH_TOO_LONG_AE_TITLE"\n', "dicom.ae_title"),
         ('[dicom]\nallowed_addresses = ["10.0.0.0/99"]\n', "dicom.allowed_addresses.0"),
+        ('[hl7]\ndefault_character_set = "latin1"\n', "hl7.default_character_set"),
+        ('[hl7]\nsending_application = "MARROW NODE OF THE LAB"\n', "hl7.sending_application"),
         ("[intake]\nmatch_by = []\n", "intake.match_by"),
         ("[review]\nblind_share = 1.5\n", "review.blind_share"),
         ("[review]\nblast_percent = 0\n", "review.blast_percent"),
