@@ -76,6 +76,7 @@ def _identity_problems(volumes: Sequence[InstanceHeader]) -> Iterable[str]:
     for keyword, values in (
         ("StudyInstanceUID", {volume.study_instance_uid for volume in volumes}),
         ("ContainerIdentifier", {volume.container_identifier for volume in volumes}),
+        ("PatientID", {volume.patient.patient_id for volume in volumes}),
     ):
         if len(values) > 1:
             yield f"{keyword} has {len(values)} values: these are instances of different slides; give one at a time"
@@ -122,35 +123,45 @@ def _concatenation_problems(volumes: Sequence[InstanceHeader]) -> Iterable[str]:
         if volume.concatenation_uid:
             parts[volume.concatenation_uid].append(volume)
     for group in parts.values():
-        total = max(part.in_concatenation_total_number for part in group)
         numbers = {part.in_concatenation_number for part in group}
-        if total and len(numbers) < total:
+        total = max(*numbers, *(part.in_concatenation_total_number for part in group))  # which may not be stated
+        if len(numbers) < total:
             yield f"level {_size(group[0])}: {len(numbers)} of {total} concatenation parts are here; send the others"
+        elif len(group) > len(numbers):
+            yield f"level {_size(group[0])}: two instances are the same concatenation part; send one scan of the slide"
+        elif group[0].dimension_organization_type == "TILED_FULL" and min(_tiles(group[0])) > 0:
+            yield from _number_of_frames_problems(group[0], sum(part.number_of_frames for part in group))
 
 
 def _duplicate_problems(volumes: Sequence[InstanceHeader]) -> Iterable[str]:
     """Instances of one size are parts, focal planes or optical paths of one image; else there are two images."""
     seen: dict[tuple[object, ...], str] = {}
     for volume in volumes:
-        if volume.concatenation_uid:
-            continue
+        image = volume.concatenation_uid or volume.sop_instance_uid
         key = (*_matrix(volume), volume.optical_path_identifier, volume.z_offset_um)
-        if seen.setdefault(key, volume.sop_instance_uid) != volume.sop_instance_uid:
+        if seen.setdefault(key, image) != image:
             yield f"two different instances are level {_size(volume)}: send one scan of the slide"
 
 
 def _frame_problems(volume: InstanceHeader) -> Iterable[str]:
-    """TILED_FULL has one frame for each tile, focal plane and optical path (C.7.6.17.3)."""
-    if min(*_matrix(volume), volume.rows, volume.columns) <= 0:
+    if min(_tiles(volume)) <= 0:
         yield f"{volume.sop_instance_uid}: Rows, Columns or TotalPixelMatrix is absent or 0"
-        return
-    if volume.dimension_organization_type != "TILED_FULL" or volume.concatenation_uid:
-        return
+    elif volume.dimension_organization_type == "TILED_FULL" and not volume.concatenation_uid:
+        yield from _number_of_frames_problems(volume, volume.number_of_frames)
+
+
+def _number_of_frames_problems(volume: InstanceHeader, found: int) -> Iterable[str]:
+    """TILED_FULL has one frame for each tile, focal plane and optical path (C.7.6.17.3)."""
     across = math.ceil(volume.total_pixel_matrix_columns / volume.columns)
     down = math.ceil(volume.total_pixel_matrix_rows / volume.rows)
     frames = across * down * volume.total_pixel_matrix_focal_planes * volume.number_of_optical_paths
-    if frames != volume.number_of_frames:
-        yield f"level {_size(volume)}: NumberOfFrames is {volume.number_of_frames}, TILED_FULL needs {frames}"
+    if frames != found:
+        yield f"level {_size(volume)}: NumberOfFrames is {found}, TILED_FULL needs {frames}; send the slide again"
+
+
+def _tiles(volume: InstanceHeader) -> tuple[int, int, int, int]:
+    """What a level is divided by and into."""
+    return *_matrix(volume), volume.rows, volume.columns
 
 
 def _matrix(volume: InstanceHeader) -> tuple[int, int]:

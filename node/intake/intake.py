@@ -12,6 +12,9 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from dicom_io.contexts import WHOLE_SLIDE
+from dicom_io.errors import InstanceRejected
+from dicom_io.scan import CANNOT_UNDERSTAND
 from dicom_io.store import InstanceHeader
 from hl7 import mllp
 from hl7.acks import Outcome, accept, is_refusal, refuse
@@ -28,6 +31,7 @@ from node.settings import Settings
 from node.tables import instances, messages, slides
 
 _SLIDE_MODALITY = "SM"
+_IN_ANOTHER_SERIES = "SOPInstanceUID is kept in another series; send what is changed under a new UID"
 
 
 class Intake:
@@ -39,13 +43,24 @@ class Intake:
         self._work = work
 
     def instance(self, header: InstanceHeader, calling_ae: str) -> None:
-        """Index a kept instance; when this returns it may be acknowledged. Indexing it again changes nothing."""
+        """Index a kept instance; when this returns it may be acknowledged. Indexing it again changes nothing.
+
+        Raises
+        ------
+        InstanceRejected
+            0xC000 when its SOP instance UID is that of an instance of another series; its file is removed.
+        """
         now = datetime.now(UTC)
         with self._database.write() as connection:
             known = connection.execute(
-                sa.select(instances.c.sha256).where(instances.c.sop_instance_uid == header.sop_instance_uid)
-            ).scalar_one_or_none()
+                sa.select(instances.c.study_instance_uid, instances.c.series_instance_uid).where(
+                    instances.c.sop_instance_uid == header.sop_instance_uid
+                )
+            ).one_or_none()
             if known is not None:
+                if tuple(known) != (header.study_instance_uid, header.series_instance_uid):
+                    header.path.unlink(missing_ok=True)
+                    raise InstanceRejected(CANNOT_UNDERSTAND, _IN_ANOTHER_SERIES)
                 return
             connection.execute(
                 instances.insert().values(
@@ -62,7 +77,7 @@ class Intake:
                     received_at=now,
                 )
             )
-            if header.modality == _SLIDE_MODALITY:
+            if header.modality == _SLIDE_MODALITY or (not header.modality and header.sop_class_uid == WHOLE_SLIDE):
                 _extend_slide(connection, header, now)
                 self._ask_to_settle(connection, header.series_instance_uid, now, self._settings.intake.incomplete_s)
             audit.record(connection, calling_ae, "instance received", subject=header.sop_instance_uid)

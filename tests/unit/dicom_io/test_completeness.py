@@ -8,6 +8,7 @@ import pytest
 from dicom_io.completeness import assess
 from dicom_io.contexts import WHOLE_SLIDE
 from dicom_io.header import InstanceHeader
+from pipeline.domain import Patient
 
 VOLUME = ("ORIGINAL", "PRIMARY", "VOLUME", "NONE")
 RESAMPLED = ("DERIVED", "PRIMARY", "VOLUME", "RESAMPLED")
@@ -43,6 +44,17 @@ LABEL = level("1.4", 400, 400, 0.05, image_type=("ORIGINAL", "PRIMARY", "LABEL",
 REPORT = level("1.5", 0, 0, 0.0, sop_class_uid="1.2.840.10008.5.1.4.1.1.88.33", modality="SR", image_type=())
 
 
+def part(number: int, concatenation: str = "7", **changes: object) -> InstanceHeader:
+    """One of two halves of BASE, without the number of parts, which need not be stated."""
+    place = {"concatenation_uid": concatenation, "in_concatenation_number": number}
+    return replace(BASE, **{"sop_instance_uid": f"1.1.{number}", "number_of_frames": 140} | place | changes)
+
+
+@pytest.mark.parametrize("headers", [[part(2), part(1)], [part(n, number_of_frames=n % 2 * 140) for n in (1, 2, 3)]])
+def test_the_number_of_parts_need_not_be_stated(headers):
+    assert assess(headers).problems == ()
+
+
 @pytest.mark.parametrize("headers", [[BASE], [TINY, HALF, BASE], [BASE, FLOORED], [LABEL, BASE, REPORT]])
 def test_a_whole_slide(headers):
     report = assess(headers)
@@ -62,12 +74,20 @@ def test_a_whole_slide(headers):
         ([BASE, replace(HALF, pixel_spacing=(0.0003, 0.0003))], "5001x3502 shows a field of"),
         ([BASE, replace(BASE, sop_instance_uid="1.9")], "two different instances are level 10001x7003"),
         ([BASE, replace(HALF, container_identifier="B")], "ContainerIdentifier has 2 values"),
+        ([BASE, replace(HALF, patient=Patient(patient_id="2"))], "PatientID has 2 values"),
         ([BASE, replace(HALF, study_instance_uid="9")], "StudyInstanceUID has 2 values"),
         ([replace(BASE, number_of_frames=279)], "NumberOfFrames is 279, TILED_FULL needs 280"),
         ([replace(BASE, columns=0)], "Rows, Columns or TotalPixelMatrix is absent or 0"),
         (
             [replace(BASE, concatenation_uid="7", in_concatenation_number=2, in_concatenation_total_number=3)],
             "1 of 3 concatenation parts",
+        ),
+        ([part(1), part(3)], "2 of 3 concatenation parts"),
+        ([part(1)], "NumberOfFrames is 140, TILED_FULL needs 280"),
+        ([part(1), part(2), part(2, sop_instance_uid="1.9")], "two instances are the same concatenation part"),
+        (
+            [part(1), part(2), part(1, "8", sop_instance_uid="1.8"), part(2, "8", sop_instance_uid="1.9")],
+            "two different instances are level 10001x7003",
         ),
     ],
 )
