@@ -8,6 +8,7 @@ from typing import Any
 from pydicom import config
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
+from pydicom.multival import MultiValue
 
 from dicom_io.errors import InstanceRejected
 from dicom_io.scan import CANNOT_UNDERSTAND, UNREADABLE, dataset_digest, is_of_the_disk, read_start, require_moderate
@@ -158,8 +159,10 @@ def _header(path: Path, ds: Dataset, transfer_syntax_uid: str) -> InstanceHeader
 
 
 def text(ds: Dataset, keyword: str) -> str:
-    """A single text value, trimmed; empty where absent."""
+    """A single text value, trimmed; empty where absent; as it is written where a backslash makes several of it."""
     value = ds.get(keyword)
+    if isinstance(value, MultiValue):
+        return "\\".join(str(part) for part in value).strip()
     return "" if value is None else str(value).strip()
 
 

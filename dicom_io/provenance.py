@@ -137,7 +137,7 @@ def _fix_times(ds: Dataset, at: datetime) -> None:
     """Replace the times highdicom takes from the clock."""
     ds.InstanceCreationDate, ds.InstanceCreationTime = DA(at.date()), TM(at.time())
     for item in ds.get("ContributingEquipmentSequence", []):
-        if item.ManufacturerModelName == "highdicom":
+        if item.get("ManufacturerModelName") == "highdicom":
             item.ContributionDateTime = DT(at)
     for item in ds.get("VerifyingObserverSequence", []):
         item.VerificationDateTime = DT(at)

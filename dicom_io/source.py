@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import VLWholeSlideMicroscopyImageStorage
 from pydicom.valuerep import DA, TM, DSfloat
 
@@ -187,7 +188,10 @@ def _complete(level: Dataset) -> Dataset:
         del level.TimezoneOffsetFromUTC
     if level.PatientSex not in ("M", "F", "O"):
         level.PatientSex = ""
+    if isinstance(level.PatientName, MultiValue):  # a backslash stands in it, which PN does not have
+        level.PatientName = str(level.PatientName[0])
     series = str(level.SeriesInstanceUID)
+    level.Modality = level.get("Modality") or "SM"
     level.FrameOfReferenceUID = frame_of_reference_uid(level)
     if not level.get("PositionReferenceIndicator"):
         level.PositionReferenceIndicator = "SLIDE_CORNER"

@@ -83,7 +83,7 @@ def _document(
         observation_context=_observation_context(report, source),
         procedure_reported=codes.PROCEDURE,
         imaging_measurements=groups,
-        referenced_images=[source.base] if is_volume(source.base) and source.base.get("Rows") else None,
+        referenced_images=[source.base] if is_volume(source.base) and _has_size(source.base) else None,
     )
     verified = is_verified(report)
     if verified and not report.reviewer:
@@ -106,6 +106,10 @@ def _document(
     if report.analysis is None:
         ds.CompletionFlagDescription = _reason(report)[:64]
     return ds
+
+
+def _has_size(image: Dataset) -> bool:
+    return bool(image.get("Rows") and image.get("Columns"))
 
 
 def _observation_context(report: Report, source: Source) -> sr.ObservationContext:

@@ -11,6 +11,7 @@ from dicom_io.completeness import volumes_of
 from dicom_io.errors import InstanceRejected, SlideError
 from dicom_io.header import InstanceHeader, parse_header
 from dicom_io.slide import DicomSlide
+from dicom_io.source import read_source
 from node.settings import AnalysisSettings, BundleSettings
 from pipeline import run
 from pipeline.bundle import DEFAULT, load_bundle
@@ -87,6 +88,7 @@ def describe(paths: Sequence[Path]) -> tuple[SlideInfo, tuple[str, ...], str]:
     """
     try:
         with DicomSlide.open(paths) as slide:
+            read_source(paths)  # what results need to refer to the slide is missed before it is counted
             return slide.info, slide.warnings, ""
     except SlideError as exc:
         return _from_header(paths, exc), (), str(exc)

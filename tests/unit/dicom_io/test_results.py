@@ -102,6 +102,22 @@ def test_what_a_lax_scanner_left_out_is_filled_the_same_way_in_all(slide: list[P
     assert len({ds.FrameOfReferenceUID for ds in objects if "FrameOfReferenceUID" in ds}) == 1
 
 
+@pytest.mark.parametrize("keyword", ["Modality", "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber"])
+def test_a_lax_scanner_need_not_say_what_it_is(slide: list[Path], tmp_path: Path, keyword: str) -> None:
+    ds = dcmread(slide[0])
+    delattr(ds, keyword)
+    ds.save_as(tmp_path / "lax.dcm")
+    assert len(write_results(build_report(), [tmp_path / "lax.dcm"], CODES, tmp_path)) == 5
+
+
+def test_a_backslash_in_a_patients_name_ends_it(slide: list[Path], tmp_path: Path) -> None:
+    ds = dcmread(slide[0])
+    ds.PatientName = ["Muster^Maria", "Meier"]
+    ds.save_as(tmp_path / "two.dcm")
+    for item in write_results(build_report(), [tmp_path / "two.dcm"], CODES, tmp_path):
+        assert dcmread(item.path).PatientName == "Muster^Maria"
+
+
 def test_a_folder_without_a_slide_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not DICOM")
     with pytest.raises(SlideError, match="VOLUME"):
@@ -113,6 +129,14 @@ def test_a_folder_without_a_slide_is_refused(tmp_path: Path) -> None:
 def test_strays_in_the_folder_are_passed_over(slide: list[Path], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not DICOM")
     assert len(write_results(build_report(), [*slide, tmp_path, tmp_path / "gone.dcm"], CODES, tmp_path)) == 5
+
+
+@pytest.mark.parametrize("keyword", ["Rows", "Columns", "TotalPixelMatrixColumns", "NumberOfFrames", "ImageType"])
+def test_whatever_a_slide_lacks_the_reason_is_reported(slide: list[Path], tmp_path: Path, keyword: str) -> None:
+    ds = dcmread(slide[0])
+    delattr(ds, keyword)
+    ds.save_as(tmp_path / "bad.dcm")
+    assert [item.kind for item in write_results(build_no_result(), [tmp_path / "bad.dcm"], CODES, tmp_path)] == ["SR"]
 
 
 @pytest.mark.parametrize("keyword", ["ImageOrientationSlide", "TotalPixelMatrixRows", "PixelSpacing"])

@@ -50,6 +50,13 @@ def test_an_instance_is_kept_under_its_uids(store, level):
     assert list(store.spool.iterdir()) == []
 
 
+def test_a_backslash_in_a_single_value_stays(store, tmp_path):
+    changes = {"PatientID": ["12", "34"], "PatientName": ["Geheim^Greta", "Meier"]}
+    level = save_level(tmp_path, "two", picture(64, 64), "2.25.3", **changes)
+    patient = store.keep(spool(store, level)).patient
+    assert (patient.patient_id, patient.name) == ("12\\34", "Geheim^Greta\\Meier")
+
+
 def test_keeping_twice_is_keeping_once(store, level):
     first, second = store.keep(spool(store, level)), store.keep(spool(store, level))
     assert first == second
