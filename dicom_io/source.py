@@ -155,9 +155,9 @@ def _headers(paths: Sequence[Path]) -> Iterator[Dataset]:
 def _rank(header: Dataset) -> tuple[int, bool, int, str]:
     """The fine before the coarse, the scanned before the resampled, the first part of a concatenation first."""
     return (
-        -int(header.get("TotalPixelMatrixColumns", 0)),
+        -int(header.get("TotalPixelMatrixColumns") or 0),
         "RESAMPLED" in (header.get("ImageType") or ()),
-        int(header.get("InConcatenationNumber", 0)),
+        int(header.get("InConcatenationNumber") or 0),
         str(header.SOPInstanceUID),
     )
 
@@ -175,6 +175,13 @@ def _require_geometry(level: Dataset) -> None:
     measures = level.SharedFunctionalGroupsSequence[0].get("PixelMeasuresSequence") or [Dataset()]
     if not measures[0].get("PixelSpacing"):
         raise SlideError(f"PixelSpacing is absent in {level.SOPInstanceUID}; export the slide again with it.")
+    try:
+        slide_coordinates(np.zeros((1, 2)), level)
+    except (AttributeError, TypeError, ValueError) as exc:
+        raise SlideError(
+            "TotalPixelMatrixOriginSequence, ImageOrientationSlide or PixelSpacing does not say where "
+            f"{level.SOPInstanceUID} lies; export the slide again with them."
+        ) from exc
 
 
 def _complete(level: Dataset) -> Dataset:
@@ -196,10 +203,11 @@ def _complete(level: Dataset) -> Dataset:
     if not level.get("PositionReferenceIndicator"):
         level.PositionReferenceIndicator = "SLIDE_CORNER"
     if not level.get("SpecimenDescriptionSequence"):
-        specimen = Dataset()
-        specimen.SpecimenIdentifier = level.ContainerIdentifier
-        specimen.SpecimenUID = derive_uid(series, "specimen")
-        level.SpecimenDescriptionSequence = [specimen]
+        level.SpecimenDescriptionSequence = [Dataset()]
+    for specimen in level.SpecimenDescriptionSequence:
+        named = [specimen.SpecimenIdentifier] if specimen.get("SpecimenIdentifier") else []
+        specimen.SpecimenUID = specimen.get("SpecimenUID") or derive_uid(series, "specimen", *named)
+        specimen.SpecimenIdentifier = next(iter(named), level.ContainerIdentifier)
     return level
 
 

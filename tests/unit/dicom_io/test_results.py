@@ -110,6 +110,19 @@ def test_a_lax_scanner_need_not_say_what_it_is(slide: list[Path], tmp_path: Path
     assert len(write_results(build_report(), [tmp_path / "lax.dcm"], CODES, tmp_path)) == 5
 
 
+@pytest.mark.parametrize("keyword", ["SpecimenIdentifier", "SpecimenUID"])
+def test_a_specimen_need_not_be_fully_named(slide: list[Path], tmp_path: Path, keyword: str) -> None:
+    ds = dcmread(slide[0])
+    specimen = ds.SpecimenDescriptionSequence[0]
+    setattr(specimen, keyword, None)
+    ds.save_as(tmp_path / "empty.dcm")
+    delattr(specimen, keyword)
+    ds.save_as(tmp_path / "absent.dcm")
+    for name in ("empty.dcm", "absent.dcm"):
+        objects = write_results(build_report(), [tmp_path / name], CODES, tmp_path)
+        assert {dcmread(item.path).SpecimenDescriptionSequence[0].get(keyword) for item in objects[:2]} - {None, ""}
+
+
 def test_a_backslash_in_a_patients_name_ends_it(slide: list[Path], tmp_path: Path) -> None:
     ds = dcmread(slide[0])
     ds.PatientName = ["Muster^Maria", "Meier"]
@@ -134,9 +147,12 @@ def test_strays_in_the_folder_are_passed_over(slide: list[Path], tmp_path: Path)
 @pytest.mark.parametrize("keyword", ["Rows", "Columns", "TotalPixelMatrixColumns", "NumberOfFrames", "ImageType"])
 def test_whatever_a_slide_lacks_the_reason_is_reported(slide: list[Path], tmp_path: Path, keyword: str) -> None:
     ds = dcmread(slide[0])
+    setattr(ds, keyword, None)
+    ds.save_as(tmp_path / "empty.dcm")
     delattr(ds, keyword)
-    ds.save_as(tmp_path / "bad.dcm")
-    assert [item.kind for item in write_results(build_no_result(), [tmp_path / "bad.dcm"], CODES, tmp_path)] == ["SR"]
+    ds.save_as(tmp_path / "absent.dcm")
+    for name in ("empty.dcm", "absent.dcm"):
+        assert [item.kind for item in write_results(build_no_result(), [tmp_path / name], CODES, tmp_path)] == ["SR"]
 
 
 @pytest.mark.parametrize("keyword", ["ImageOrientationSlide", "TotalPixelMatrixRows", "PixelSpacing"])
@@ -150,6 +166,28 @@ def test_missing_geometry_is_named_but_a_reason_is_still_reported(
     with pytest.raises(SlideError, match=keyword):
         write_results(build_report(), [tmp_path / "flat.dcm"], CODES, tmp_path)
     assert [item.kind for item in write_results(build_no_result(), [tmp_path / "flat.dcm"], CODES, tmp_path)] == ["SR"]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("XOffsetInSlideCoordinateSystem", None),
+        ("YOffsetInSlideCoordinateSystem", "absent"),
+        ("ImageOrientationSlide", [0, 1, 0]),
+    ],
+)
+def test_geometry_that_is_not_whole_is_named(
+    slide: list[Path], tmp_path: Path, keyword: str, value: str | list[int] | None
+) -> None:
+    ds = dcmread(slide[0])
+    owner = ds if keyword in ds else ds.TotalPixelMatrixOriginSequence[0]
+    if value == "absent":
+        delattr(owner, keyword)
+    else:
+        setattr(owner, keyword, value)
+    ds.save_as(tmp_path / "lost.dcm")
+    with pytest.raises(SlideError, match="does not say where"):
+        write_results(build_report(), [tmp_path / "lost.dcm"], CODES, tmp_path)
 
 
 def test_what_is_no_slide_still_gets_a_document_with_the_reason(slide: list[Path], tmp_path: Path) -> None:
