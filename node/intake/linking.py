@@ -67,7 +67,10 @@ class Linking:
             self._settled(connection, series, headers, assessed)
 
     def link(self, order_id: str) -> None:
-        """Find the slides of an order that came or changed, or of a registration."""
+        """Find the slides of an order that came or changed, or of a registration.
+
+        Of a cancelled order those that still have a case, which may be another order's.
+        """
         with self._database.write() as connection:
             wanted = sa.select(order_keys.c.kind, order_keys.c.value).where(order_keys.c.order_id == order_id)
             keyed = sa.select(slide_keys.c.series_instance_uid).where(
@@ -82,7 +85,7 @@ class Linking:
             for slide in named:
                 if state == registrations.REGISTERED:
                     self._registered(connection, slide)
-                else:
+                elif state == "open" or _case_of_slide(connection, slide.series_instance_uid) is not None:
                     self._ordered(connection, slide, order_id)
 
     def _registered(self, connection: Connection, slide: Row[Any]) -> None:

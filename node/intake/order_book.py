@@ -75,7 +75,7 @@ def _carry_out(
     if known is None:
         return Outcome(granted=False, reason="no open order has these numbers (ORC-2, ORC-3)", code=204)
     if request.control in _CANCEL:
-        return _cancel(connection, known)
+        return _cancel(connection, known, work)
     if request.control == "XO":
         return _change(connection, request, known, work)
     return Outcome(granted=False, reason="ORC-1 is none of NW, CA, DC, XO, RP, RO, SC", code=103)
@@ -116,8 +116,11 @@ def _place(
     return Outcome(granted=True)
 
 
-def _cancel(connection: Connection, known: Row[Any]) -> Outcome:
-    """Cancel every case of the order, unless one has already been resulted; once more changes nothing."""
+def _cancel(connection: Connection, known: Row[Any], work: Work) -> Outcome:
+    """Cancel every case of the order, unless one has already been resulted; once more changes nothing.
+
+    A slide that was held because this order named it too may now have found its own.
+    """
     if known.state == "cancelled":
         return Outcome(granted=True)
     its_cases = connection.execute(sa.select(case_table).where(case_table.c.order_id == known.id)).all()
@@ -132,6 +135,7 @@ def _cancel(connection: Connection, known: Row[Any]) -> Outcome:
         # the numbers may be used again: a later NW is a new order
         .values(state="cancelled", business_key=f"{known.business_key}|{known.id}", updated_at=datetime.now(UTC))
     )
+    work.ask(connection, LINK, f"{known.id}:cancelled", known.id)
     return Outcome(granted=True)
 
 

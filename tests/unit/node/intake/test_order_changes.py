@@ -19,7 +19,7 @@ from node.queues import Work
 from node.settings import IntakeSettings, Settings
 from node.tables import messages, orders
 from node.views import CaseState, CaseView
-from pipeline.domain import Order
+from pipeline.domain import EntityId, Order
 from tests.builders import build_order, build_patient
 from tests.slides import SERIES, write_slide
 
@@ -73,6 +73,16 @@ def only_order(database: Database) -> Order:
 def order_id(database: Database) -> str:
     with database.read() as connection:
         return connection.execute(sa.select(orders.c.id)).scalar_one()
+
+
+def work_on_links(linking: Linking, database: Database) -> None:
+    """What the worker was asked to do about orders, as it does it: once."""
+    asked = "FROM workflow_status WHERE workflow_uuid LIKE 'link:%'"
+    with database.write() as connection:
+        names = connection.execute(sa.text(f"SELECT workflow_uuid {asked} ORDER BY rowid")).scalars().all()
+        connection.execute(sa.text(f"DELETE {asked}"))
+    for name in names:
+        linking.link(name.split(":")[1])
 
 
 @pytest.fixture
@@ -142,6 +152,37 @@ def test_a_slide_is_not_counted_for_another_patient(
     assert say(build_order(), "XO", "M3") == ("AA", ["XR"])
     linking.link(order_id(database))
     assert only_case(database).row.state is CaseState.QUEUED, "it was a mistake"
+
+
+def test_of_two_orders_for_one_slide_the_wrong_one_is_cancelled(
+    intake: Intake, linking: Linking, say: Say, database: Database, tmp_path: Path
+) -> None:
+    """The accession number was used twice, and both orders name the same container."""
+    say(build_order())
+    say(build_order(placer_order_number=EntityId(value="PL-2", namespace="LIS")), control_id="M2")
+    store = FileStore(tmp_path / "store")
+    for header in [store.keep(path) for path in write_slide(store.spool)]:
+        intake.instance(header, "SCANNER")
+    intake.released(frozenset({SERIES}))
+    linking.settle(SERIES)
+    work_on_links(linking, database)
+    held = next(row for row in list_cases(database).rows if row.state is CaseState.HELD)
+    assert held.cause.startswith("2 open orders name this slide")
+    assert say(build_order(), "CA", "M3") == ("AA", ["CR"])
+    work_on_links(linking, database)
+    queued = next(row for row in list_cases(database).rows if row.state is CaseState.QUEUED)
+    view = read_case(database, queued.case_id)
+    assert view is not None
+    assert view.order is not None
+    assert view.order.placer_order_number == EntityId(value="PL-2", namespace="LIS")
+
+
+def test_the_slide_of_a_cancelled_order_makes_no_case(
+    linking: Linking, say: Say, database: Database, queued: str
+) -> None:
+    say(build_order(), "CA", "M2")
+    work_on_links(linking, database)
+    assert [(row.case_id, row.state) for row in list_cases(database).rows] == [(queued, CaseState.CANCELLED)]
 
 
 def test_a_change_of_the_same_patient_does_not_stop_the_count(say: Say, database: Database, queued: str) -> None:
