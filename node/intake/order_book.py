@@ -69,7 +69,7 @@ def _carry_out(
     connection: Connection, request: OrderRequest, known: Row[Any] | None, settings: IntakeSettings, work: Work
 ) -> Outcome:
     if request.control in _NEW:
-        return _place(connection, request.order, known, settings, work)
+        return _place(connection, request, known, settings, work)
     if request.control in _NO_CHANGE:
         return Outcome(granted=True)
     if known is None:
@@ -90,8 +90,9 @@ def read_order(connection: Connection, order_id: str | None) -> Order | None:
 
 
 def _place(
-    connection: Connection, order: Order, known: Row[Any] | None, settings: IntakeSettings, work: Work
+    connection: Connection, request: OrderRequest, known: Row[Any] | None, settings: IntakeSettings, work: Work
 ) -> Outcome:
+    order = request.order
     if known is not None:
         if cases.ORDER.validate_python(known.body) == order:
             return Outcome(granted=True)
@@ -103,14 +104,9 @@ def _place(
     now = datetime.now(UTC)
     connection.execute(orders.insert().values(id=order_id, state="open", received_at=now, **_columns(order, now)))
     _index(connection, order_id, order)
-    cases.create(
-        connection,
-        CaseState.ORDERED,
-        "waiting for the slide",
-        actor=LIS,
-        order_id=order_id,
-        **shown_of(order),
-    )
+    cause = "waiting for the slide"
+    case_id = cases.create(connection, CaseState.ORDERED, cause, actor=LIS, order_id=order_id, **shown_of(order))
+    _note_warnings(connection, case_id, request)
     work.ask(connection, LINK, f"{order_id}:0", order_id)
     work.ask(connection, WAIT_SLIDE, order_id, order_id, delay_s=settings.slide_timeout_s)
     return Outcome(granted=True)
@@ -155,8 +151,15 @@ def _change(connection: Connection, request: OrderRequest, known: Row[Any], work
             cases.move(connection, case.id, CaseState.HELD, _OTHER_PATIENT, actor=LIS, **shown_of(order))
         elif CaseState(case.state) is not CaseState.CANCELLED:
             cases.note(connection, case.id, "the order was changed", actor=LIS, **shown_of(order))
+            _note_warnings(connection, case.id, request)
     work.ask(connection, LINK, f"{known.id}:{now.timestamp():.6f}", known.id)
     return Outcome(granted=True)
+
+
+def _note_warnings(connection: Connection, case_id: str, request: OrderRequest) -> None:
+    """Keep with the case what of its order was not understood, or does not agree."""
+    for warning in request.warnings:
+        cases.note(connection, case_id, f"order: {warning}", actor=LIS)
 
 
 def _is_resulted(case: Row[Any]) -> bool:

@@ -128,6 +128,21 @@ def test_a_site_says_which_tests_are_done_here(
     assert list_cases(database).total == (1 if answer == "OK" else 0)
 
 
+def test_what_of_an_order_was_not_understood_is_kept_with_its_case(say: Say, database: Database) -> None:
+    placed = "ORC|NW|PL-1^LIS\rTQ1|1||||||||VERY\rOBR|1|PL-2^LIS||47286-0|||yesterday|||||||||||S26-00017-AND-MORE\r"
+    assert say(message(PID, placed, control_id="M1")) == ("AA", ["OK"])
+    said = [event.cause for event in only_case(database).events]
+    assert said == [
+        "waiting for the slide",
+        "order: the priority stated is not in table 0485: taken as routine",
+        "order: the collection time is no HL7 time: left out",
+        "order: ORC-2 and OBR-2 (placer order number) differ: ORC-2 is used",
+        "order: the accession number is longer than DICOM's 16 characters: no image can carry it",
+    ]
+    say(message(PID, placed.replace("NW", "XO"), control_id="M2"))
+    assert [event.cause for event in only_case(database).events][5:] == ["the order was changed", *said[1:]]
+
+
 def test_a_change_that_says_little_of_the_patient_deletes_nothing(say: Say, database: Database) -> None:
     say(build_order())
     pid = "PID|1||TEST-4711^^^HOSP^MR||Muster-Meier^Maria\r"
