@@ -29,7 +29,8 @@ UNKNOWN_PATIENT = Patient(patient_id="")
 class InstanceHeader:
     """One instance without its pixels; numbers are 0 and texts empty where the attribute is absent.
 
-    `pixel_spacing` is DICOM's order, (row, column) in mm. `sha256` is that of the data set (`dataset_digest`).
+    `container_identifier` is the barcode read from the label where a scanner names no container. `pixel_spacing` is
+    DICOM's order, (row, column) in mm. `sha256` is that of the data set (`dataset_digest`).
     """
 
     path: Path
@@ -136,7 +137,7 @@ def _header(path: Path, ds: Dataset, transfer_syntax_uid: str) -> InstanceHeader
         modality=text(ds, "Modality"),
         image_type=tuple(str(value) for value in _values(ds, "ImageType")),
         accession_number=text(ds, "AccessionNumber"),
-        container_identifier=text(ds, "ContainerIdentifier"),
+        container_identifier=text(ds, "ContainerIdentifier") or text(ds, "BarcodeValue"),
         specimen_identifier=text(specimens[0], "SpecimenIdentifier"),
         patient=_patient(ds),
         number_of_frames=_number(ds, "NumberOfFrames", 1),

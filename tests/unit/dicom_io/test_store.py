@@ -57,6 +57,12 @@ def test_a_backslash_in_a_single_value_stays(store, tmp_path):
     assert (patient.patient_id, patient.name) == ("12\\34", "Geheim^Greta\\Meier")
 
 
+@pytest.mark.parametrize(("container", "known"), [("S26-1-A", "S26-1-A"), ("", "S26-1-B"), (None, "S26-1-B")])
+def test_without_a_container_the_barcode_names_the_slide(store, tmp_path, container, known):
+    level = save_level(tmp_path, "x", picture(64, 64), "2.25.3", ContainerIdentifier=container, BarcodeValue="S26-1-B")
+    assert store.keep(spool(store, level)).container_identifier == known
+
+
 def test_keeping_twice_is_keeping_once(store, level):
     first, second = store.keep(spool(store, level)), store.keep(spool(store, level))
     assert first == second
