@@ -1,4 +1,4 @@
-"""C-STORE, C-ECHO and storage commitment SCP (PS3.4 Annex A, B and J).
+"""C-STORE, C-ECHO, storage commitment and availability notification SCP (PS3.4 Annex A, B, J and R).
 
 A data set goes from the socket straight into the spool of the store, hashed on the way. Its status is answered when
 the instance is on the disk and indexed: 0x0000 means that it can no longer be lost.
@@ -17,9 +17,10 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
-from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
+from pynetdicom.sop_class import InstanceAvailabilityNotification, StorageCommitmentPushModel, Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
+from dicom_io.availability import Announced, take_notification
 from dicom_io.commitment import CommitmentProvider
 from dicom_io.contexts import STORED_SOP_CLASSES, STORED_TRANSFER_SYNTAXES
 from dicom_io.errors import InstanceRejected, PeerError
@@ -65,6 +66,8 @@ class DicomListener:
         Called with the series UIDs an association brought, when that association ended normally.
     status_of : Callable[[Exception], int]
         The DIMSE status for an exception.
+    on_available : Callable[[str, frozenset[str]], None]
+        Called with a study and those of its series that an archive says it holds.
     """
 
     def __init__(
@@ -74,12 +77,14 @@ class DicomListener:
         on_instance: Callable[[InstanceHeader, str], None],
         on_released: Callable[[frozenset[str]], None],
         status_of: Callable[[Exception], int],
+        on_available: Announced = lambda _study, _series: None,
     ) -> None:
         self.config = config
         self._store = store
         self._on_instance = on_instance
         self._on_released = on_released
         self._status_of = status_of
+        self._on_available = on_available
         self._series: weakref.WeakKeyDictionary[Association, set[str]] = weakref.WeakKeyDictionary()
         self._series_lock = threading.Lock()
         self._ae = _ApplicationEntity(config)
@@ -105,6 +110,7 @@ class DicomListener:
         handlers = [
             (evt.EVT_C_STORE, self._handle_store),
             (evt.EVT_N_ACTION, CommitmentProvider(self._store, self.config.commitment_peers).handle_action),
+            (evt.EVT_N_CREATE, self._handle_notification),
             (evt.EVT_RELEASED, self._handle_released),
             (evt.EVT_CONN_CLOSE, self._handle_closed),
         ]
@@ -148,6 +154,13 @@ class DicomListener:
         answer.Status = status
         answer.ErrorComment = str(exc)[:_ERROR_COMMENT_LENGTH] if isinstance(exc, InstanceRejected) else "not kept"
         return answer
+
+    def _handle_notification(self, event: Event) -> tuple[int, Dataset | None]:
+        try:
+            return take_notification(event, self._on_available)
+        except Exception as exc:  # the peer must be answered, whatever went wrong
+            log.error("a notification of availability could not be kept: %s", _where(exc))  # noqa: TRY400
+            return self._status_of(exc), None
 
     def _handle_released(self, event: Event) -> None:
         with self._series_lock:
@@ -199,6 +212,7 @@ class _ApplicationEntity(AE):  # type: ignore[misc] # pynetdicom is not typed
         self.require_calling_aet = list(config.allowed_calling_ae)
         self.add_supported_context(Verification)
         self.add_supported_context(StorageCommitmentPushModel)
+        self.add_supported_context(InstanceAvailabilityNotification)
         for sop_class in STORED_SOP_CLASSES:
             self.add_supported_context(sop_class, list(STORED_TRANSFER_SYNTAXES))
 

@@ -114,7 +114,7 @@ def _dicom(settings: Settings, intake: Intake, store: FileStore) -> DicomListene
             for peer in settings.dicom.commitment_peers
         ),
     )
-    return DicomListener(config, store, intake.instance, intake.released, dimse_status)
+    return DicomListener(config, store, intake.instance, intake.released, dimse_status, intake.available)
 
 
 def _mllp(settings: Settings, intake: Intake) -> MllpServer:

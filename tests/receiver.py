@@ -19,6 +19,7 @@ class Receiver:
     instances: list[InstanceHeader] = field(default_factory=list)
     calling: list[str] = field(default_factory=list)
     released: list[frozenset[str]] = field(default_factory=list)
+    available: list[tuple[str, frozenset[str]]] = field(default_factory=list)
     fail_with: Exception | None = None
     listener: DicomListener = field(init=False)
 
@@ -31,6 +32,11 @@ class Receiver:
             raise self.fail_with
         self.instances.append(header)
         self.calling.append(calling_ae)
+
+    def announce(self, study: str, series: frozenset[str]) -> None:
+        if self.fail_with is not None:
+            raise self.fail_with
+        self.available.append((study, series))
 
     def spooled(self) -> list[Path]:
         return list(self.store.spool.iterdir())
@@ -45,7 +51,12 @@ def receiving(root: Path, *, reserve_bytes: int = 0, **config) -> Iterator[Recei
     """Listen on a free port of the loopback interface."""
     receiver = Receiver(FileStore(root, reserve_bytes=reserve_bytes))
     receiver.listener = DicomListener(
-        ListenerConfig(port=0, **config), receiver.store, receiver.index, receiver.released.append, status_of
+        ListenerConfig(port=0, **config),
+        receiver.store,
+        receiver.index,
+        receiver.released.append,
+        status_of,
+        receiver.announce,
     )
     receiver.listener.start()
     try:

@@ -97,6 +97,11 @@ class Intake:
                     delay_s = 0.0 if announced else self._settings.intake.quiet_s
                     self._ask_to_settle(connection, uid, now, delay_s)
 
+    def available(self, study: str, series: frozenset[str]) -> None:
+        """An archive says that it holds these series: nothing more of them is to be awaited."""
+        with self._database.write() as connection:
+            registrations.announce(connection, study, series, self._settings.intake, self._work)
+
     def message(self, body: bytes, peer: str) -> tuple[bytes, ...]:
         """Take one HL7 message; returns the acknowledgements, which say that it is on disk.
 

@@ -1,10 +1,11 @@
-"""What the LIS and the archive say of slides beside orders (IHE DPOW LAB-100 and LAB-104).
+"""What the LIS and the archive say of slides beside orders (IHE DPOW LAB-100 and LAB-104, PS3.4 Annex R).
 
 A registration joins a barcode with its accession number and patient, for slides whose scanner wrote the barcode alone,
 and names the series that the archive holds of it. It is kept as an order is, in the state `registered`, and starts no
 case.
 """
 
+import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -46,6 +47,16 @@ def take(connection: Connection, request: OrderRequest, settings: IntakeSettings
         _note_image(connection, request.image, registration, barcodes, settings, work)
     work.ask(connection, LINK, f"{registration}:{datetime.now(UTC).timestamp():.6f}", registration)
     return Outcome(granted=True)
+
+
+def announce(connection: Connection, study: str, series: frozenset[str], settings: IntakeSettings, work: Work) -> None:
+    """Keep that an archive holds these series (DICOM Instance Availability Notification); once more changes nothing."""
+    uids = tuple(sorted(series))
+    registration = f"R{hashlib.sha256('|'.join((study, *uids)).encode()).hexdigest()[:10].upper()}"
+    if connection.execute(sa.select(orders.c.id).where(orders.c.id == registration)).first() is None:
+        _insert(connection, registration, Order(patient=Patient(patient_id="")))
+    image = ImageNotice(available=True, study_instance_uids=(study,), series_instance_uids=uids)
+    _note_image(connection, image, registration, (), settings, work)
 
 
 def known(connection: Connection, slide: Row[Any]) -> tuple[SlideIdentity, Order | None]:
@@ -104,18 +115,22 @@ def _find(connection: Connection, barcodes: Sequence[str]) -> Row[Any] | None:
 
 def _keep(connection: Connection, request: OrderRequest, known: Row[Any] | None) -> str:
     """Store the registration, or what the message adds to the one known; returns its id."""
-    now = datetime.now(UTC)
     if known is None:
         order, registration = request.order, f"R{secrets.token_hex(5).upper()}"
-        body = cases.ORDER.dump_python(order, mode="json")
-        row = {"id": registration, "business_key": f"registration|{registration}", "state": REGISTERED, "body": body}
-        connection.execute(orders.insert().values(**row, received_at=now, updated_at=now))
+        _insert(connection, registration, order)
     else:
         order, registration = _merge(cases.ORDER.validate_python(known.body), request), known.id
         body = cases.ORDER.dump_python(order, mode="json")
-        connection.execute(orders.update().where(orders.c.id == registration).values(body=body, updated_at=now))
+        changed = orders.update().where(orders.c.id == registration)
+        connection.execute(changed.values(body=body, updated_at=datetime.now(UTC)))
     _mark(connection, registration, "container", _barcodes(order))
     return str(registration)
+
+
+def _insert(connection: Connection, registration: str, order: Order) -> None:
+    now, body = datetime.now(UTC), cases.ORDER.dump_python(order, mode="json")
+    row = {"id": registration, "business_key": f"registration|{registration}", "state": REGISTERED, "body": body}
+    connection.execute(orders.insert().values(**row, received_at=now, updated_at=now))
 
 
 def _merge(known: Order, request: OrderRequest) -> Order:

@@ -210,6 +210,23 @@ def test_a_notice_before_the_slide_settles_it_when_it_is_released(
     assert [row.state for row in rows(database)] == [CaseState.WAITING]
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_notification_of_availability_settles_the_slide(
+    intake: Intake, linking: Linking, database: Database, headers: list[InstanceHeader], first: bool
+) -> None:
+    """By DICOM (PS3.4 Annex R) it says what LAB-104 says."""
+    if first:
+        intake.available(STUDY, frozenset({SERIES}))
+    arrive(intake, headers)
+    assert len(due_at_once(database)) == first
+    if not first:
+        intake.available(STUDY, frozenset({SERIES, "2.25.77"}))
+        intake.available(STUDY, frozenset({SERIES, "2.25.77"}))
+    linking.settle(SERIES)
+    assert [row.state for row in rows(database)] == [CaseState.WAITING]
+    assert len(ids(database, "registered")) == 1
+
+
 def test_a_notice_does_not_make_a_slide_whole(
     intake: Intake, linking: Linking, database: Database, headers: list[InstanceHeader]
 ) -> None:
