@@ -103,6 +103,7 @@ class Hl7Settings(Section):
     sending_facility: Hl7Name = "LAB"
     receiving_application: Hl7Name = "LIS"
     receiving_facility: Hl7Name = "LAB"
+    acknowledgement: Literal["original", "accept", "application"] = "original"
     loinc_tiers: tuple[Literal["A", "B", "C"], ...] = ("A",)
     local_first: bool = True
     namespace: Hl7Name = "MARROWNODE"

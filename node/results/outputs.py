@@ -32,6 +32,7 @@ _OTHERS = (
     ("OVERVIEW", "overview.png", "image/png"),
 )
 PDF_OBJECT = "PDFDCM"  # the kind of an Encapsulated PDF, made only where an archive lists it
+_ASKED = {"original": ("", ""), "accept": ("AL", "NE"), "application": ("NE", "AL")}  # MSH-15 and MSH-16
 _COLORS = {name: class_color(name) for name in CELL_CLASSES}
 _PICTURED = tuple(name for name in CELL_CLASSES if name in COUNTED_CLASSES or "lymphocyte" in name)
 _PICTURE_PX, _PICTURES_PER_CLASS = 112, 11
@@ -115,7 +116,10 @@ def write_outputs(
 def results_config(settings: Settings) -> ResultsConfig:
     """How the site wants its ORU."""
     hl7 = settings.hl7
+    accept_ack, application_ack = _ASKED[hl7.acknowledgement]
     return ResultsConfig(
+        accept_ack=accept_ack,
+        application_ack=application_ack,
         sending_application=hl7.sending_application,
         sending_facility=hl7.sending_facility,
         receiving_application=hl7.receiving_application,

@@ -3,13 +3,15 @@
 import base64
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
 from dicom_io.slide import DicomSlide
-from hl7.messages import read_message
+from hl7.acks import accept, read_ack
+from hl7.messages import read_header, read_message
 from node.codes import load_codes
 from node.results.outputs import Output, write_outputs
 from node.settings import AnalysisSettings, Hl7Settings, PacsSettings, ReportSettings, ReviewSettings, Settings
@@ -53,6 +55,20 @@ def test_no_result_is_printed_too(slide: DicomSlide, settings: Settings, tmp_pat
 def test_the_same_report_gives_the_same_files(slide: DicomSlide, settings: Settings, tmp_path: Path) -> None:
     first, again = (written(build_report(), slide, settings, tmp_path / name) for name in ("first", "again"))
     assert {kind: output.sha256 for kind, output in first.items()} == {k: o.sha256 for k, o in again.items()}
+
+
+@pytest.mark.parametrize(
+    ("asked", "mode", "code"), [("original", "|", "AA"), ("accept", "AL|NE", "CA"), ("application", "NE|AL", "AA")]
+)
+def test_a_site_chooses_how_its_lis_acknowledges(
+    slide: DicomSlide, tmp_path: Path, asked: str, mode: str, code: str
+) -> None:
+    settings = Settings(home=tmp_path, hl7=Hl7Settings.model_validate({"acknowledgement": asked}))
+    result = written(build_no_result(), slide, settings, tmp_path / "out")["ORU"].path.read_bytes()
+    assert f"|2.5.1|||{mode}||".encode() in result
+    (answer,) = accept(result, at=datetime.now(UTC), control_id="A1")
+    assert read_message(answer).segments[1].value(1) == code
+    read_ack(answer, read_header(result).control_id)
 
 
 def test_an_archive_that_wants_the_document_has_it_as_an_object(
