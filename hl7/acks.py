@@ -190,7 +190,7 @@ def read_ack(message: bytes, control_id: str) -> None:
     if msa is None:
         raise NotAcknowledged("the answer has no MSA segment", retryable=True)
     code = msa.value(1)
-    if msa.value(2) != control_id:
+    if msa.value(2) not in {"", control_id}:  # empty: of the only message on the connection
         raise NotAcknowledged("the answer acknowledges another message (MSA-2)", code=code, retryable=True)
     if code in {"AA", "CA"}:
         return

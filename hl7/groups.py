@@ -96,8 +96,10 @@ def group_orders(message: Message) -> Groups:
     Raises
     ------
     ParseError
-        An OBR that no ORC governs, or prior results only.
+        An OBR that no ORC governs, prior results only, orders of several patients, or an order where only a prior
+        result may stand.
     """
+    _require_one_patient(message)
     walker = _Walker(message)
     for segment in message.segments[1:]:
         walker.take(segment)
@@ -194,6 +196,13 @@ class _Walker:
             self._current.notes.append(segment)
 
 
+def _require_one_patient(message: Message) -> None:
+    """An ORM has one patient; in an OML a further PID opens prior results, which may have been another number's."""
+    patients = {segment.raw(3) for segment in message.segments if segment.name == "PID"}
+    if message.header.message_type == "ORM" and len(patients) > 1:
+        raise ParseError("a second patient stands in the message: send one for each", code=100, location="PID^2")
+
+
 def _without_prior_results(groups: list[OrderGroup], *, has_prior: bool) -> tuple[tuple[OrderGroup, ...], int]:
     orders: list[OrderGroup] = []
     in_prior = False
@@ -210,7 +219,16 @@ def _without_prior_results(groups: list[OrderGroup], *, has_prior: bool) -> tupl
 
 
 def _is_prior_result(group: OrderGroup, *, in_prior: bool, first: bool, has_prior: bool) -> bool:
-    if group.control == "PR" or (has_prior and group.opened_prior):
+    if group.control == "PR":
+        return True
+    if has_prior and group.opened_prior:
+        if group.control in REQUEST_CONTROLS and not (group.observations or group.holds_results):
+            raise ParseError(
+                "an order stands behind a further PID, PV1 or AL1, where only prior results may (ORC-1 PR): "
+                "send it in a message of its own",
+                code=100,
+                location=f"ORC^{group.orc_sequence}",
+            )
         return True
     if not has_prior or (first and not in_prior):
         return False

@@ -271,6 +271,7 @@ ACK = "MSH|^~\\&|LIS|H|N|L|2026||ACK|9|P|2.5.1\rMSA|{}|{}\rERR||OBX^1^3|103^x^HL
 def test_answers_are_understood():
     read_ack(ACK.format("AA", "M1").encode(), "M1")
     read_ack(ACK.format("CA", "M1").encode(), "M1")
+    read_ack(ACK.format("AA", "").encode(), "M1")
 
 
 @pytest.mark.parametrize(

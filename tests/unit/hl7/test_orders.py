@@ -264,6 +264,22 @@ def test_what_cannot_be_used_is_refused_where_it_is(data, code, location, reject
     assert (error.code, error.location, error.reject) == (code, location, reject)
 
 
+ANOTHER = "PID|2||TEST-9^^^HOSP^MR||ROE^RICHARD\rORC|NW|PL-2^LIS\rOBR|1|PL-2^LIS||BMDCC\r"
+
+
+def test_no_order_is_taken_for_another_patient_or_left_out():
+    old = ORDER.replace("OML^O21^OML_O21", "ORM^O01")
+    assert refusal((old + ANOTHER).encode()).location == "PID^2"
+    same = "".join(line + "\r" for line in ANOTHER.split("\r")[1:] if line)
+    pid = next(line for line in ORDER.split("\r") if line.startswith("PID"))
+    assert len(parse_order_message(f"{old}{pid}\r{same}".encode()).requests) == 2
+    for behind in (ANOTHER, f"PV1|1|I\r{same}"):
+        error = refusal((ORDER + behind).encode())
+        assert (error.code, error.location) == (100, "ORC^2")
+    resulted = ANOTHER.replace("||BMDCC", "||BMDCC" + "|" * 21 + "F")
+    assert parse_order_message((ORDER + resulted).encode()).prior_results == 1
+
+
 def test_a_caret_in_a_part_of_a_name_does_not_begin_the_next_part():
     assert only(order_with(PID="PID|1||1||DOE\\S\\ROE^JANE")).order.patient.name == "DOE ROE^JANE"
 
