@@ -2,7 +2,8 @@
 
 Our own design on the published idea (Zhou et al. 2025, stage 2). The texture branch pools the second moments of an
 early feature map without regard to place, so it can only judge by texture; the contour branch must predict where the
-outlines of objects lie and judges by that map. Both are trained on the label too, and their logits join the main one.
+outlines of objects lie and judges by that map. Both are trained on the label too, and their logits join the main one, which
+sees the mean of the late features and, as one spoilt corner makes a tile uncountable, their greatest too.
 Every branch sees the tile with its own background made white.
 """
 
@@ -32,7 +33,7 @@ class TCNet(nn.Module):
         self.contour_head = nn.Sequential(
             nn.Conv2d(1, 16, 5, stride=4, padding=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 1)
         )
-        self.head = nn.Linear(4 * width + 2, 1)
+        self.head = nn.Linear(8 * width + 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,) logits: positive means countable."""
@@ -47,8 +48,9 @@ class TCNet(nn.Module):
         by_texture = self.texture_head(moments.flatten(1))
         outlines = self.contour(early)
         by_contour = self.contour_head(outlines.sigmoid())
-        pooled = self.late(self.middle(early)).mean((2, 3))
-        joint = self.head(torch.cat([pooled, by_texture.detach(), by_contour.detach()], dim=1))
+        late = self.late(self.middle(early))
+        pooled = [late.mean((2, 3)), late.amax((2, 3))]
+        joint = self.head(torch.cat([*pooled, by_texture.detach(), by_contour.detach()], dim=1))
         return joint[:, 0], by_texture[:, 0], by_contour[:, 0], outlines
 
 

@@ -27,12 +27,14 @@ from pipeline.training.synthetic import Tiles
 class ToiConfig:
     """`spoil` is the share of countable tiles spoiled in each batch, `mirror` of those cut and reflected.
 
+    `partly` is the share of the faults that cover a part of their tile only.
     `piled_up` lays tiles over themselves too. Where the tiles are sparse, that still gives countable ones.
     """
 
     width: int = 24
     spoil: float = 0.45
     mirror: float = 0.4
+    partly: float = 0.5
     piled_up: bool = False
     contour_weight: float = 0.2
     stain: Augmentation = field(
@@ -122,9 +124,19 @@ def spoil(images: Tensor, labels: Tensor, config: ToiConfig, generator: torch.Ge
         fault = faults[int(torch.randint(len(faults), (1,), generator=generator))]
         seed = int(torch.randint(1 << 31, (1,), generator=generator))
         view = (images[i].permute(1, 2, 0) * 255).round().byte().numpy()
-        images[i] = torch.from_numpy(with_fault(view, mpp, fault, seed)).permute(2, 0, 1) / 255
+        spoilt = torch.from_numpy(with_fault(view, mpp, fault, seed)).permute(2, 0, 1) / 255
+        where = disc(images.shape[3], generator) if torch.rand(1, generator=generator) < config.partly else 1.0
+        images[i] += where * (spoilt - images[i])
         labels[i] = 0.0
     return images, labels
+
+
+def disc(side: int, generator: torch.Generator) -> Tensor:
+    """(side, side) 1 in a disc of 0.3 to 1 times the side around some place in it, falling to 0 at its soft edge."""
+    x, y, size = torch.rand(3, generator=generator)
+    place = (torch.arange(side) + 0.5) / side
+    away = torch.hypot(place[None, :] - x, place[:, None] - y)
+    return ((0.3 + 0.7 * size - away) / 0.1).clamp(0, 1)
 
 
 def mirror(images: Tensor, labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
