@@ -213,6 +213,7 @@ def test_requeue_and_accept_only_what_may_be(run: Run, config: Path, site: Site)
     assert "no slide yet" in refused(run("cases", "accept", held, "--reason", "ok", "--config", config))
     assert "only held and waiting" in refused(run("cases", "accept", done, "--reason", "ok", "--config", config))
     assert "has sent a result" in refused(run("cases", "cancel", done, "--reason", "ok", "--config", config))
+    assert "no result to withdraw" in refused(run("cases", "withdraw", held, "--reason", "ok", "--config", config))
     code, out, _ = run("cases", "cancel", held, "--reason", "not needed", "--config", config)
     assert (code, out) == (0, f"{held}: cancelled\n")
 
