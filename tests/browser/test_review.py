@@ -261,6 +261,26 @@ class TestBlind:
         page.evaluate(f"location.hash = 'cells&cell={cell}'")
         expect(pane.get_by_text("Model:")).to_be_visible()
 
+    def test_a_signature_ends_it_also_for_who_comes_later(self, page: Page, tiles: Locator) -> None:
+        hidden = page.get_by_role("group", name="Blind review: choose the class first")
+        row = page.locator(".counts").get_by_role("row", name="Blind review")
+        expect(row).to_have_count(1)
+        count = """() => [...document.querySelectorAll('tr[data-class]')]
+            .reduce((sum, row) => sum + (parseInt(row.querySelector('td.expert')?.textContent) || 0), 0)"""
+        waiting, shown = hidden.get_by_role("option").count(), page.evaluate(count)
+        assert waiting > 10
+        page.get_by_role("button", name="Sign…").click()
+        dialog = page.get_by_role("dialog", name="Sign the count")
+        dialog.get_by_role("textbox").fill("nobody is there who could look at them")
+        dialog.get_by_role("button", name="Sign", exact=True).click()
+        expect(dialog).to_have_count(0)
+        for _ in range(2):
+            page.wait_for_function(f"({count})() === {shown + waiting}")
+            expect(hidden).to_have_count(0)
+            expect(row).to_have_count(0)
+            page.reload()
+            page.locator(".tile-picture").first.wait_for()
+
     def test_nothing_on_the_page_gives_a_hidden_class_away(
         self, page: Page, site: Site, shared: Path, keep_picture: Callable[..., None]
     ) -> None:

@@ -94,7 +94,7 @@ def test_slide_is_attached_to_the_order_it_does_not_name(site: Site, scan: Calla
 def test_slide_counted_for_the_wrong_order_is_reported_for_the_right_one(
     site: Site, scan: Callable[[str], Scan]
 ) -> None:
-    """The label named another order of the patient: its result is withdrawn, and the slide is counted where it belongs."""
+    """The label named another order of the patient: its result is withdrawn, and the slide counted where it belongs."""
     slide, meant = scan("H-12"), scan("H-13")
     site.order(slide)
     site.send(slide)
