@@ -85,6 +85,25 @@ def test_one_key_changes_the_class_and_the_count_follows(
     expect(expert(page, "myeloblast")).to_have_text("61")
 
 
+def test_every_figure_of_the_count_follows(page: Page, tiles: Locator) -> None:
+    """Percentage, limits, bar and M:E ratio; the model's stay beside them."""
+    row = page.locator('tr[data-class="segmented neutrophil"]')
+    limits = row.locator("td.limits").inner_text()
+    ratio = page.locator(".figure", has_text="M:E")
+    former = ratio.locator("b").inner_text()
+    expect(row.locator(".notch")).to_have_count(0)
+    row.get_by_role("button", name="Segmented neutrophil").click()
+    tiles.first.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.press("l")
+    expect(expert(page, "segmented neutrophil")).to_have_text("0")
+    expect(row.locator("td.expert").last).to_have_text("0.0")
+    expect(row.locator("td.limits")).not_to_have_text(limits)
+    expect(row.locator(".notch")).to_have_count(1)
+    expect(ratio).to_contain_text(f"(model {former})")
+    expect(ratio.locator("b")).not_to_have_text(former)
+
+
 def test_a_cell_is_confirmed_rejected_and_dropped_on_a_class(
     page: Page, tiles: Locator, site: Site, case_id: str
 ) -> None:
