@@ -50,7 +50,6 @@ def _at_least(role: Role) -> Callable[[Person | None], Person]:
 find_viewer = _at_least(Role.VIEWER)  # every role; `create_web` asks it for all of /api
 Viewer = Annotated[Person, Depends(find_viewer)]
 Reviewer = Annotated[Person, Depends(_at_least(Role.REVIEWER))]
-Admin = Annotated[Person, Depends(_at_least(Role.ADMIN))]
 
 
 def may_use_dicomweb(
