@@ -10,6 +10,7 @@ from node import audit, cases, dispatch
 from node.database import Database
 from node.errors import WrongState
 from node.intake.linking import Linking
+from node.intake.withdrawing import withdraw
 from node.people.accounts import Person, Role
 from node.queues import Work
 from node.views import CaseState, CaseView
@@ -25,6 +26,7 @@ class ActionName(StrEnum):
     ACCEPT = "accept"  # take it as it is
     RERUN = "rerun"  # count its slide again
     REQUEUE = "requeue"  # take up a failure where it stopped
+    WITHDRAW = "withdraw"  # take back a result that is out
     CANCEL = "cancel"
 
 
@@ -65,6 +67,7 @@ NEEDS: dict[ActionName, tuple[Need, ...]] = {
     ActionName.ACCEPT: ("reason",),
     ActionName.RERUN: ("reason",),
     ActionName.REQUEUE: (),
+    ActionName.WITHDRAW: ("reason",),
     ActionName.CANCEL: ("reason",),
 }
 
@@ -80,6 +83,9 @@ _ATTACH = _action(
 )
 _ACCEPT_RESULT = _action(
     ActionName.ACCEPT, "Accept the result", "The result stands as it was sent, and the case is closed."
+)
+_ACCEPT_WITHDRAWN = _action(
+    ActionName.ACCEPT, "Leave it withdrawn", "No result follows the withdrawn one, and the case is closed."
 )
 _ACCEPT_DOUBT = _action(
     ActionName.ACCEPT, "Count all the same", "The slide is counted and reported for this order, whatever is in doubt."
@@ -98,6 +104,11 @@ _RERUN_SIGNED = _action(
     "Count again",
     "The slide is counted anew. What was reviewed and signed stays in the history; the new count must be signed again.",
 )
+_WITHDRAW = _action(
+    ActionName.WITHDRAW,
+    "Withdraw the result",
+    "LIS and archives are told that there is no result, with your reason. The slide can be attached to another order.",
+)
 _CANCEL = _action(ActionName.CANCEL, "Cancel the case", "Nothing is counted or sent. This cannot be undone.")
 _BEFORE_A_RESULT = {
     CaseState.ORDERED: (_ATTACH, _CANCEL),
@@ -115,22 +126,26 @@ def offered(view: CaseView, person: Person) -> tuple[Action, ...]:
     if state is CaseState.HELD:
         return _for_held(view)
     if state is CaseState.FAILED:
-        return (_REQUEUE, _rerun(view)) if reported else (_REQUEUE, _CANCEL)
+        return (_REQUEUE, *_with_slide(view)) if reported else (_REQUEUE, _CANCEL)
     if reported:
-        return (_rerun(view),) if state is CaseState.REPORTED else ()
+        return (_with_slide(view) or (_ATTACH,)) if state is CaseState.REPORTED else ()
     return _BEFORE_A_RESULT.get(state, ())
 
 
 def _for_held(view: CaseView) -> tuple[Action, ...]:
     if view.status is not None:
-        return (_ACCEPT_RESULT, _rerun(view))
+        return (_ACCEPT_RESULT, *_with_slide(view)) if view.has_slide else (_ATTACH, _ACCEPT_WITHDRAWN)
     if not view.has_slide:
         return (_ATTACH, _CANCEL)
     return (_ACCEPT_DOUBT if view.order is not None else _ACCEPT_NO_ORDER, _CANCEL)
 
 
-def _rerun(view: CaseView) -> Action:
-    return _RERUN_SIGNED if view.status in {ResultStatus.FINAL, ResultStatus.CORRECTED} else _RERUN
+def _with_slide(view: CaseView) -> tuple[Action, ...]:
+    """What can be done with a result whose slide is still the case's: a withdrawal takes that away."""
+    if not view.has_slide:
+        return ()
+    signed = view.status in {ResultStatus.FINAL, ResultStatus.CORRECTED}
+    return (_RERUN_SIGNED if signed else _RERUN, _WITHDRAW)
 
 
 class CaseActions:
@@ -172,5 +187,7 @@ class CaseActions:
                 dispatch.queue_case(connection, self._work, case_id, deed.reason, actor=actor)
             case ActionName.REQUEUE:
                 dispatch.requeue(connection, self._work, case_id, actor)
+            case ActionName.WITHDRAW:
+                withdraw(connection, self._work, case_id, actor, deed.reason)
             case ActionName.CANCEL:
                 dispatch.cancel(connection, case_id, actor, deed.reason)

@@ -7,8 +7,10 @@ from sqlalchemy.engine import Connection
 
 from node import cases
 from node.errors import WrongState
-from node.queues import CASES, COUNT, SIGN, SIGNATURES, Work
+from node.queues import CASES, COUNT, SIGN, SIGNATURES, WITHDRAW, Work
+from node.results import withdrawal_book
 from node.results.delivery_book import restart_deliveries, supersede
+from node.results.withdrawal_book import Withdrawal
 from node.review import review_book
 from node.review.review_book import Signature
 from node.tables import deliveries, slides
@@ -16,6 +18,7 @@ from node.views import CaseState
 from pipeline.domain import Priority
 
 SIGNING = "sign"  # the stage of a delivering case whose signed result is being made
+WITHDRAWING = "withdraw"  # ... and of one whose result is being taken back
 
 
 def queue_case(connection: Connection, work: Work, case_id: str, cause: str, *, actor: str = cases.NODE) -> None:
@@ -31,6 +34,7 @@ def queue_case(connection: Connection, work: Work, case_id: str, cause: str, *, 
         msg = f"case {case_id} has no slide yet; send it, or wait for it"
         raise WrongState(msg)
     signed = review_book.read_signature(connection, case_id, case.revision)
+    withdrawn = withdrawal_book.read(connection, case_id, case.revision)
     sent = _deliveries_of(connection, case_id, case.revision)
     run = case.run + 1
     cases.move(
@@ -45,7 +49,7 @@ def queue_case(connection: Connection, work: Work, case_id: str, cause: str, *, 
         progress=0.0,
         hold_cause="",
         slide_digest=slide.digest,
-        revision=case.revision + (1 if sent or signed else 0),
+        revision=case.revision + (1 if sent or signed or withdrawn else 0),
     )
     work.ask(
         connection,
@@ -72,6 +76,21 @@ def queue_signature(connection: Connection, work: Work, signature: Signature) ->
     _begin_signing(connection, work, signature, f"signed by {signature.full_name}", signature.name)
 
 
+def queue_withdrawal(connection: Connection, work: Work, withdrawal: Withdrawal) -> None:
+    """Keep that a result is taken back, take its slide from the case, and have everyone told who has the result.
+
+    Raises
+    ------
+    UnknownCase
+        There is no such case.
+    WrongState
+        It has no result that could be taken back.
+    """
+    withdrawal_book.keep(connection, withdrawal)
+    supersede(connection, withdrawal.case_id, withdrawal.revision, ("hl7", "dicom", "stow"))
+    _begin_withdrawal(connection, work, withdrawal, withdrawal.name)
+
+
 def requeue(connection: Connection, work: Work, case_id: str, actor: str) -> str:
     """Take a failed or held case up again where it stopped; returns what is done.
 
@@ -89,6 +108,10 @@ def requeue(connection: Connection, work: Work, case_id: str, actor: str) -> str
     if case.state == CaseState.FAILED and restart_deliveries(connection, work, case_id, case.revision):
         cases.move(connection, case_id, CaseState.DELIVERING, "delivery requeued", actor=actor)
         return "its results are delivered again"
+    withdrawal = withdrawal_book.read(connection, case_id, case.revision)
+    if case.state == CaseState.FAILED and withdrawal and case.series_instance_uid is None:
+        _begin_withdrawal(connection, work, withdrawal, actor)
+        return "its result is withdrawn"
     signature = review_book.read_signature(connection, case_id, case.revision)
     if case.state == CaseState.FAILED and signature and not _deliveries_of(connection, case_id, case.revision):
         _begin_signing(connection, work, signature, "signature requeued", actor)
@@ -152,6 +175,26 @@ def _begin_signing(connection: Connection, work: Work, signature: Signature, cau
     )
     key = f"{signature.case_id}:{signature.revision}:{datetime.now(UTC).timestamp():.6f}"
     work.ask(connection, SIGN, key, signature.case_id, signature.revision, queue=SIGNATURES)
+
+
+def _begin_withdrawal(connection: Connection, work: Work, withdrawal: Withdrawal, actor: str) -> None:
+    cause = f"the result was withdrawn: {withdrawal.reason}"
+    case = cases.current(connection, withdrawal.case_id)
+    cases.move(
+        connection,
+        withdrawal.case_id,
+        CaseState.DELIVERING,
+        cause,
+        actor=actor,
+        run=case.run + 1,  # of which nothing is counted
+        revision=withdrawal.revision,
+        stage=WITHDRAWING,
+        hold_cause=cause,
+        urgent=False,
+        series_instance_uid=None,
+    )
+    key = f"{withdrawal.case_id}:{withdrawal.revision}:{datetime.now(UTC).timestamp():.6f}"
+    work.ask(connection, WITHDRAW, key, withdrawal.case_id, withdrawal.revision, queue=SIGNATURES)
 
 
 def _deliveries_of(connection: Connection, case_id: str, revision: int) -> int:

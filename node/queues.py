@@ -13,7 +13,7 @@ CLASS = "Workflows"
 INSTANCE = "node"
 
 CASES = "cases"  # one slide at a time per worker, STAT first
-SIGNATURES = "signatures"  # one at a time per worker; never behind a slide that is counted
+SIGNATURES = "signatures"  # and withdrawals, one at a time per worker; never behind a slide that is counted
 INTAKE = "intake"  # short: completeness, matching, time-outs
 DELIVERIES = "deliveries"  # one at a time per destination
 
@@ -24,6 +24,7 @@ WAIT_ORDER = "give_up_order"
 WAIT_SLIDE = "give_up_slide"
 COUNT = "count"
 SIGN = "sign"
+WITHDRAW = "withdraw"
 DELIVER = "deliver"
 NOTIFY = "notify"
 

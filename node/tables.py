@@ -266,6 +266,19 @@ signatures = sa.Table(
     sa.Column("at", UtcDateTime, nullable=False),
 )
 
+# Who took back a result, of which run and slide, by the revision that says so; see node/results/withdrawal_book.py.
+withdrawals = sa.Table(
+    "withdrawals",
+    metadata,
+    sa.Column("case_id", sa.Text, sa.ForeignKey("cases.id"), primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("run", sa.Integer, nullable=False),
+    sa.Column("series_instance_uid", sa.Text, nullable=False, index=True),  # of the slide that the case had
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+)
+
 # What DICOMweb searches: one row for each kept instance, received or made; see node/catalogue.py.
 dicom_index = sa.Table(
     "dicom_index",

@@ -90,6 +90,14 @@ class DeliveryView:
     revision: int
 
 
+_CLASSLESS = frozenset({"SEGROI", "SR3D"})  # what says nothing of a cell's class
+
+
+def tells_classes(kind: str) -> bool:
+    """Whether files of this kind tell the classes of cells, or count them: what blind review keeps back."""
+    return kind not in _CLASSLESS
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFile:
     """One downloadable object of a case. `name` is unique within the case."""

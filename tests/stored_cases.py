@@ -46,6 +46,7 @@ from node.web.dicomweb import Receiver
 from node.web.sources import WebSources
 from pipeline.domain import CELL_CLASSES, Box, Cell, Priority, Report, Slide
 from tests.builders import build_analysis, build_cell, build_cells, build_report
+from tests.slides import write_slide
 
 _WAY = (CaseState.WAITING, CaseState.QUEUED, CaseState.RUNNING, CaseState.DELIVERING, CaseState.REPORTED)
 _MEDIA = {"RESULT": "application/json", "OVERVIEW": "image/png", "ORU": "x-application/hl7-v2+er7"}
@@ -199,6 +200,15 @@ def slide_case(site: Site, folder: Path, **changes: Any) -> str:
         report = build_report(slide=slide.info, analysis=analysis, **changes)
         picture = _thumbnail(slide)
     return store_case(site, CaseState.REPORTED, report=report, slide_paths=paths, picture=picture)
+
+
+def small_case(site: Site, scanner: Path, *, run: int = 1) -> str:
+    """A reported case of a small slide with 240 cells that is written to `scanner` and received."""
+    paths = [site.receive(path).path for path in write_slide(scanner)]
+    with DicomSlide.open(paths) as slide:
+        info = slide.info
+    report = build_report(slide=info, analysis=build_analysis(info, cells=build_cells(size=info.size)))
+    return store_case(site, CaseState.REPORTED, report=report, slide_paths=paths, run=run)
 
 
 def unwritten_case(site: Site, folder: Path, cells: Sequence[Cell] | None = None) -> str:

@@ -17,6 +17,7 @@ from node import audit, dispatch
 from node.cases import current, list_cases, read_case
 from node.database import Database
 from node.errors import UnknownCase
+from node.intake.withdrawing import withdraw
 from node.opening import open_existing
 from node.queues import Work
 from node.settings import Settings, load_settings
@@ -111,6 +112,15 @@ def cancel(case: Case, reason: Reason, config: Config = None) -> None:
         dispatch.cancel(connection, case, _person(), reason)
         audit.record(connection, _person(), "case cancelled", subject=case, detail=reason)
     print(f"{case}: cancelled")
+
+
+@app.command("withdraw")
+def withdraw_result(case: Case, reason: Reason, config: Config = None) -> None:
+    """Take back a result that is out: LIS and archives are told, and its slide may go to another order."""
+    with _changing(config) as (_settings, database, work), database.write() as connection:
+        holder = withdraw(connection, work, case, _person(), reason)
+        audit.record(connection, _person(), "result withdrawn", subject=case, detail=reason)
+    print(f"{case}: the result is withdrawn; its slide is held in case {holder}")
 
 
 def requeue(case: Case, config: Config = None) -> None:

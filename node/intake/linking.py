@@ -19,6 +19,7 @@ from node.errors import WrongState
 from node.intake import order_book, registrations
 from node.intake.matching import Match, SlideIdentity, match, patient_problem
 from node.queues import LINK, SETTLE, WAIT_ORDER, WAIT_SLIDE, Work
+from node.results import withdrawal_book
 from node.review import review_book
 from node.settings import IntakeSettings
 from node.tables import cases as case_table
@@ -95,7 +96,7 @@ class Linking:
         if own is not None and (own.run > 0 or CaseState(own.state) not in {CaseState.WAITING, CaseState.HELD}):
             return
         if own is not None and own.order_id is None:
-            cases.note(connection, own.id, "its slide was registered", **_shown_of(connection, slide, Match()))
+            cases.note(connection, own.id, "its slide was registered", **shown_of_slide(connection, slide, Match()))
         if own is None or self._find_order(connection, slide).order_id is not None:
             self._match_slide(connection, slide.series_instance_uid)
 
@@ -262,7 +263,8 @@ class Linking:
         rows = connection.execute(
             sa.select(orders.c.id, orders.c.body).where(orders.c.state == "open", orders.c.id.in_(named))
         ).all()
-        candidates = [(row.id, cases.ORDER.validate_python(row.body)) for row in rows]
+        refused = withdrawal_book.orders_without(connection, slide.series_instance_uid, [row.id for row in rows])
+        candidates = [(row.id, cases.ORDER.validate_python(row.body)) for row in rows if row.id not in refused]
         identity, registered = registrations.known(connection, slide)
         doubt = patient_problem(registered.patient, identity.patient, "registration") if registered else ""
         check = self._settings.check_container
@@ -282,7 +284,7 @@ class Linking:
             )
             .limit(1)
         ).one_or_none()
-        shown = _shown_of(connection, slide, found)
+        shown = shown_of_slide(connection, slide, found)
         if own is None and empty is None:
             columns = {"series_instance_uid": series, "order_id": found.order_id, **shown}
             return cases.create(connection, CaseState.WAITING, "the slide is here", **columns)
@@ -350,7 +352,7 @@ def _identity(header: InstanceHeader) -> SlideIdentity:
     )
 
 
-def _shown_of(connection: Connection, slide: Row[Any], found: Match) -> dict[str, str]:
+def shown_of_slide(connection: Connection, slide: Row[Any], found: Match) -> dict[str, str]:
     """The columns of a case that its order decides, or without one its slide and its slide's registration."""
     order = order_book.read_order(connection, found.order_id)
     if order is not None:

@@ -48,14 +48,14 @@ def open_deliveries(
         _ask(connection, work, delivery_id, destination, 0, 1)
 
 
-def supersede(connection: Connection, case_id: str, revision: int) -> None:
-    """Send the LIS no result below `revision` any more."""
+def supersede(connection: Connection, case_id: str, revision: int, kinds: Sequence[str] = ("hl7",)) -> None:
+    """Send the LIS, or destinations of the `kinds`, no result below `revision` any more."""
     connection.execute(
         deliveries.update()
         .where(
             deliveries.c.case_id == case_id,
             deliveries.c.revision < revision,
-            deliveries.c.kind == "hl7",
+            deliveries.c.kind.in_(kinds),
             deliveries.c.state != "sent",
         )
         .values(state="superseded", updated_at=datetime.now(UTC), next_attempt_at=None)

@@ -37,6 +37,13 @@ def keep_run(connection: Connection, record: RunRecord) -> None:
     connection.execute(runs.insert().values(values))
 
 
+def newest_run(connection: Connection, case_id: str) -> RunRecord | None:
+    """The record of the last run of a case that has one."""
+    newest = sa.select(runs).where(runs.c.case_id == case_id).order_by(runs.c.run.desc()).limit(1)
+    row = connection.execute(newest).one_or_none()
+    return None if row is None else _RECORD.validate_python(row._asdict())
+
+
 def read_run(connection: Connection, case_id: str, run: int) -> RunRecord | None:
     """The record of a run; None for one that has no result, or that was counted before there were such records."""
     row = connection.execute(sa.select(runs).where(runs.c.case_id == case_id, runs.c.run == run)).one_or_none()

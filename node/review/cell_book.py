@@ -11,7 +11,7 @@ from node.database import Database
 from node.errors import NoAnalysis
 from node.recent import Recent
 from node.results.archive import analysis_file, load_analysis
-from node.tables import instances
+from node.tables import instances, runs
 from pipeline.crops import FIELD_UM, crop, crop_sheet
 from pipeline.domain import Analysis, RgbImage
 from pipeline.geometry import centroid
@@ -77,12 +77,12 @@ class CellBook:
         known = {cell.id: cell for cell in self.analysis(case_id, run).cells}
         boxes = [known[cell_id].box for cell_id in cell_ids]
         centres = [((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2) for box in boxes]
-        return crop_sheet(self._slide(case_id), centres, FIELD_UM, side, columns)
+        return crop_sheet(self._slide(case_id, run), centres, FIELD_UM, side, columns)
 
     def crops(self, case_id: str, run: int, cell_ids: Sequence[int], mpp: float, side: int) -> Iterator[RgbImage]:
         """One picture of each cell around its centre of area, `side` pixels of `mpp` µm; errors as in `sheet`."""
         known = {cell.id: cell for cell in self.analysis(case_id, run).cells}
-        slide = self._slide(case_id)
+        slide = self._slide(case_id, run)
         for cell_id in cell_ids:
             yield crop(slide, centroid(known[cell_id].polygon), side * mpp, side)
 
@@ -90,10 +90,14 @@ class CellBook:
         """Close the slides."""
         self._slides.clear()
 
-    def _slide(self, case_id: str) -> DicomSlide:
+    def _slide(self, case_id: str, run: int) -> DicomSlide:
+        """The slide as the run counted it; the case may have another by now."""
         with self._database.read() as connection:
-            series = cases.current(connection, case_id).series_instance_uid
             paths = connection.execute(
-                sa.select(instances.c.path).where(instances.c.series_instance_uid == series).order_by(instances.c.path)
-            ).scalars()
+                sa.select(runs.c.files).where(runs.c.case_id == case_id, runs.c.run == run)
+            ).scalar_one_or_none()
+            if paths is None:  # counted before runs were kept
+                series = cases.current(connection, case_id).series_instance_uid
+                of_series = sa.select(instances.c.path).where(instances.c.series_instance_uid == series)
+                paths = connection.execute(of_series.order_by(instances.c.path)).scalars()
             return self._slides.get(tuple(Path(path) for path in paths))

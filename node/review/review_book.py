@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from node.results import withdrawal_book
 from node.review.agreement import Choices
 from node.review.marking import Change
 from node.tables import cell_changes, deliveries, objects, signatures
@@ -86,14 +87,14 @@ def keep_signature(connection: Connection, signature: Signature) -> None:
 
 
 def last_signature(connection: Connection, case_id: str) -> Signature | None:
-    """The newest signature of a case."""
-    return _newest(connection, sa.select(signatures).where(signatures.c.case_id == case_id))
+    """The newest signature of a case that was not taken back."""
+    return _newest(connection, _valid(case_id))
 
 
 def last_signed_result(connection: Connection, case_id: str, *, before: int | None = None) -> Signature | None:
-    """The newest signature whose result was made, or the newest such below revision `before`."""
+    """The newest of these whose result was made, or the newest such below revision `before`."""
     made = sa.exists().where(objects.c.case_id == case_id, objects.c.revision == signatures.c.revision)
-    wanted = sa.select(signatures).where(signatures.c.case_id == case_id, made)
+    wanted = _valid(case_id).where(made)
     return _newest(connection, wanted if before is None else wanted.where(signatures.c.revision < before))
 
 
@@ -149,6 +150,12 @@ def count_choices(connection: Connection, *, blind: bool) -> tuple[Choices, ...]
             month=f"{int(row.year):04d}-{int(row.month):02d}", model=row.model, expert=row.class_name, cells=row.cells
         )
         for row in rows
+    )
+
+
+def _valid(case_id: str) -> sa.Select[Any]:
+    return sa.select(signatures).where(
+        signatures.c.case_id == case_id, signatures.c.revision > withdrawal_book.taken_back(case_id)
     )
 
 

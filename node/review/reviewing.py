@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from node import audit, cases, dispatch
@@ -26,7 +27,8 @@ from node.review.marking import CellTable, Change, Marks, Progress, Wanted
 from node.review.review_book import Signature
 from node.settings import Settings
 from node.tables import cases as case_table
-from node.views import CaseState
+from node.tables import objects
+from node.views import CaseState, tells_classes
 from pipeline.domain import Analysis, DifferentialCount, ResultStatus
 
 _COUNTED = (CaseState.DELIVERING, CaseState.REPORTED, CaseState.HELD, CaseState.FAILED)
@@ -125,6 +127,15 @@ class Reviewing:
             return self.open(case_id).hidden > 0
         except NoAnalysis:
             return False
+
+    def withholds(self, sop_instance_uid: str) -> bool:
+        """Whether an object is a result that tells classes which blind review hides."""
+        if not self._settings.review.blind_share:
+            return False
+        made = sa.select(objects.c.case_id, objects.c.kind).where(objects.c.sop_instance_uid == sop_instance_uid)
+        with self._database.read() as connection:
+            rows = connection.execute(made).all()
+        return any(tells_classes(row.kind) and self.hides(row.case_id) for row in rows)
 
     def change(self, case_id: str, run: int, wanted: Sequence[Wanted], person: Person) -> tuple[Change, ...]:
         """Keep changes of cells, all or none, and what they do to the alerts of the case.

@@ -8,7 +8,17 @@ from fastapi.responses import FileResponse
 
 from node.actions import Action, offered
 from node.cases import list_cases, read_case
-from node.views import CaseEvent, CaseFile, CaseRow, CaseState, CaseView, ClassView, DeliveryView, WorklistQuery
+from node.views import (
+    CaseEvent,
+    CaseFile,
+    CaseRow,
+    CaseState,
+    CaseView,
+    ClassView,
+    DeliveryView,
+    WorklistQuery,
+    tells_classes,
+)
 from node.web.identity import Viewer
 from node.web.problems import RequestError
 from node.web.sources import Sources
@@ -16,8 +26,6 @@ from pipeline.domain import Order, ResultStatus, SlideInfo
 
 api = APIRouter(prefix="/api", tags=["cases"])
 
-# Files that say nothing of a cell's class: they can be had while cells wait for their blind choice.
-_CLASSLESS = frozenset({"SEGROI", "SR3D"})
 SortKey = Literal["priority", "age", "state", "accession", "patient", "changed"]
 
 
@@ -109,7 +117,7 @@ def case_file(case_id: str, name: str, sources: Sources, download: bool = False)
     """
     for file in _case(sources, case_id).files:
         if file.name == name and file.path.is_file():
-            if _tells_classes(file) and sources.reviewing.hides(case_id):
+            if tells_classes(file.kind) and sources.reviewing.hides(case_id):
                 remedy = "choose the class of every cell of the blind review, or sign the case; then ask again"
                 raise RequestError(409, "the file tells classes that blind review hides", field="name", remedy=remedy)
             saved_as = f"{case_id}-{name}" if download else None
@@ -133,9 +141,5 @@ def _link(file: CaseFile) -> FileLink:
         sop_instance_uid=file.sop_instance_uid,
         series_instance_uid=file.series_instance_uid,
         size=file.path.stat().st_size,
-        tells_classes=_tells_classes(file),
+        tells_classes=tells_classes(file.kind),
     )
-
-
-def _tells_classes(file: CaseFile) -> bool:
-    return file.kind not in _CLASSLESS

@@ -26,6 +26,7 @@ from node.web.limits import TimelyBodies
 from node.web.opened import OpenedCases, audit_opening
 from node.web.problems import RequestError, install_problem_answers
 from node.web.proxies import ProxiedRequests
+from node.web.reading import Reading
 from node.web.render import render
 from node.web.retrieve import retrieve
 from node.web.review import reviews
@@ -51,8 +52,11 @@ def create_web(sources: WebSources) -> FastAPI:
     app = FastAPI(title="Marrow Node", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     app.state.sources = sources
     app.state.feed = CaseFeed(partial(changed_since, sources.database), sources.poll_interval_s)
+    opened = OpenedCases(sources.database)
+    app.state.opened_cases = opened
     app.state.dicomweb = DicomWeb(
         catalogue=Catalogue(sources.database),
+        shown=Reading(opened, sources.reviewing).shown,
         tables=FrameTables(),
         cache=sources.cache / "metadata",
         receiver=sources.receiver,
@@ -60,7 +64,6 @@ def create_web(sources: WebSources) -> FastAPI:
         inline_bytes=sources.settings.inline_bytes,
     )
     app.state.cell_book = sources.cells
-    app.state.opened_cases = OpenedCases(sources.database)
     install_problem_answers(app)
     app.include_router(health)
     app.include_router(session)

@@ -41,11 +41,12 @@ class Receiver:
 class DicomWeb:
     """What the services work on.
 
-    `cache` is a folder for metadata that takes long to make; `public_url` replaces the address a request names;
-    metadata holds binary values of up to `inline_bytes`.
+    `shown` is what of some instances may be shown to who asks; `cache` is a folder for metadata that takes long to
+    make; `public_url` replaces the address a request names; metadata holds binary values of up to `inline_bytes`.
     """
 
     catalogue: Catalogue
+    shown: Callable[[Request, tuple[Held, ...]], tuple[Held, ...]]
     tables: FrameTables
     cache: Path
     receiver: Receiver
@@ -89,14 +90,24 @@ def require_json(request: Request) -> str:
 
 
 def require_held(
-    services: DicomWeb, study: str, series: str | None = None, instance: str | None = None
+    request: Request, services: DicomWeb, study: str, series: str | None = None, instance: str | None = None
 ) -> tuple[Held, ...]:
-    """The instances of an address; RequestError 404 when there is none."""
+    """The instances of an address that may be shown.
+
+    Raises
+    ------
+    RequestError
+        404 when there is none, 409 when all of them tell what blind review hides.
+    """
     named = [uid for uid in (study, series, instance) if uid is not None]
     held = services.catalogue.held(study, series, instance) if all(map(is_uid, named)) else ()
     if not held:
         raise RequestError(404, "no such study, series or instance", field="address", remedy="search for it first")
-    return held
+    shown = services.shown(request, held)
+    if not shown:
+        remedy = "choose the class of every cell of the blind review, or sign the case; then ask again"
+        raise RequestError(409, "the result tells classes that blind review hides", field="address", remedy=remedy)
+    return shown
 
 
 @search.get("/studies")

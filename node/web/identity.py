@@ -50,7 +50,6 @@ def _at_least(role: Role) -> Callable[[Person | None], Person]:
 find_viewer = _at_least(Role.VIEWER)  # every role; `create_web` asks it for all of /api
 Viewer = Annotated[Person, Depends(find_viewer)]
 Reviewer = Annotated[Person, Depends(_at_least(Role.REVIEWER))]
-Admin = Annotated[Person, Depends(_at_least(Role.ADMIN))]
 
 
 def may_use_dicomweb(
@@ -58,12 +57,15 @@ def may_use_dicomweb(
 ) -> None:
     """Let in a person, an account by HTTP Basic (RFC 7617), or an address of `web.dicomweb_addresses`.
 
+    `request.state.reader` is then the person, None for an address that nobody signed in from.
+
     Raises
     ------
     RequestError
         401. A page is not challenged, for its browser would ask for a password by itself.
 
     """
+    request.state.reader = person
     if person is not None or _is_trusted(request, sources.settings.dicomweb_addresses):
         return
     challenge = {} if COOKIE in request.cookies else _BASIC
@@ -72,7 +74,7 @@ def may_use_dicomweb(
         remedy = "sign in, send HTTP Basic of an account, or name this address in web.dicomweb_addresses"
         raise RequestError(401, "nobody is signed in", remedy=remedy, headers=challenge)
     try:
-        sources.sign_in.check(*credentials, address_of(request))
+        request.state.reader = sources.sign_in.check(*credentials, address_of(request))
     except SignInRefused as exc:
         raise RequestError(401, str(exc), field="Authorization", remedy="correct it", headers=challenge) from exc
 

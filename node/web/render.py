@@ -38,7 +38,7 @@ _INSTANCE = _SERIES + "/instances/{instance}"
 @render.get(_INSTANCE + "/rendered")
 def rendered(request: Request, services: Services, study: str, series: str, instance: str) -> Response:
     """An instance, whole or the part that `viewport` names, in at most 4096 pixels a side."""
-    (held,) = require_held(services, study, series, instance)
+    (held,) = require_held(request, services, study, series, instance)
     if held.sop_class_uid == ENCAPSULATED_PDF:
         return _document(request, held)
     return _answer(request, _instance(services, held, _viewport(request)))
@@ -49,7 +49,7 @@ def rendered_frame(
     request: Request, services: Services, study: str, series: str, instance: str, frames: str
 ) -> Response:
     """One frame."""
-    (held,) = require_held(services, study, series, instance)
+    (held,) = require_held(request, services, study, series, instance)
     number, *more = frame_numbers(frames)
     if more:
         raise RequestError(400, "one frame is one picture", field="frames", remedy="ask for each frame by itself")
@@ -60,21 +60,21 @@ def rendered_frame(
 @render.get(_INSTANCE + "/thumbnail")
 def instance_thumbnail(request: Request, services: Services, study: str, series: str, instance: str) -> Response:
     """A small picture of an instance."""
-    (held,) = require_held(services, study, series, instance)
+    (held,) = require_held(request, services, study, series, instance)
     return _answer(request, _instance(services, held, _viewport(request, _THUMBNAIL)))
 
 
 @render.get(_SERIES + "/thumbnail")
 def series_thumbnail(request: Request, services: Services, study: str, series: str) -> Response:
     """A small picture of a series: of its largest image."""
-    held = require_held(services, study, series)
+    held = require_held(request, services, study, series)
     return _answer(request, _instance(services, _main(held), _viewport(request, _THUMBNAIL)))
 
 
 @render.get(_STUDY + "/thumbnail")
 def study_thumbnail(request: Request, services: Services, study: str) -> Response:
     """A small picture of a study: of its slide."""
-    held = require_held(services, study)
+    held = require_held(request, services, study)
     return _answer(request, _instance(services, _main(held), _viewport(request, _THUMBNAIL)))
 
 

@@ -29,43 +29,43 @@ _INSTANCE = _SERIES + "/instances/{instance}"
 @retrieve.get(_STUDY)
 def study(request: Request, services: Services, study: str) -> Response:
     """Every instance of a study."""
-    return _instances(request, require_held(services, study))
+    return _instances(request, require_held(request, services, study))
 
 
 @retrieve.get(_SERIES)
 def series(request: Request, services: Services, study: str, series: str) -> Response:
     """Every instance of a series."""
-    return _instances(request, require_held(services, study, series))
+    return _instances(request, require_held(request, services, study, series))
 
 
 @retrieve.get(_INSTANCE)
 def instance(request: Request, services: Services, study: str, series: str, instance: str) -> Response:
     """One instance."""
-    return _instances(request, require_held(services, study, series, instance), one=True)
+    return _instances(request, require_held(request, services, study, series, instance), one=True)
 
 
 @retrieve.get(_STUDY + "/metadata")
 def study_metadata(request: Request, services: Services, study: str) -> Response:
     """The metadata of a study."""
-    return _metadata(request, services, require_held(services, study))
+    return _metadata(request, services, require_held(request, services, study))
 
 
 @retrieve.get(_SERIES + "/metadata")
 def series_metadata(request: Request, services: Services, study: str, series: str) -> Response:
     """The metadata of a series."""
-    return _metadata(request, services, require_held(services, study, series))
+    return _metadata(request, services, require_held(request, services, study, series))
 
 
 @retrieve.get(_INSTANCE + "/metadata")
 def instance_metadata(request: Request, services: Services, study: str, series: str, instance: str) -> Response:
     """The metadata of an instance."""
-    return _metadata(request, services, require_held(services, study, series, instance))
+    return _metadata(request, services, require_held(request, services, study, series, instance))
 
 
 @retrieve.get(_INSTANCE + "/frames/{frames}")
 def frames(request: Request, services: Services, study: str, series: str, instance: str, frames: str) -> Response:
     """Frames by number, from 1, separated by commas."""
-    (held,) = require_held(services, study, series, instance)
+    (held,) = require_held(request, services, study, series, instance)
     numbers = frame_numbers(frames)
     table = frame_table(services, held)
     chosen = choose_for_frames(accepted(request), held.transfer_syntax_uid)
@@ -87,7 +87,7 @@ def frames(request: Request, services: Services, study: str, series: str, instan
 @retrieve.get(_INSTANCE + "/bulkdata/{address:path}")
 def bulkdata(request: Request, services: Services, study: str, series: str, instance: str, address: str) -> Response:
     """One binary value, little-endian, by its path in the data set."""
-    (held,) = require_held(services, study, series, instance)
+    (held,) = require_held(request, services, study, series, instance)
     ranges = accepted(request)
     media_type = choose_simple(ranges, (OCTETS, PDF) if address == DOCUMENT else (OCTETS,))
     if media_type is None:

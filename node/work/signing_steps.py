@@ -50,7 +50,7 @@ class SigningSteps:
     def encode(self, case_id: str, revision: int) -> None:
         """Make the signed result: corrected SEG and ANN, verified SR, ORU and the files beside them."""
         with self._database.read() as connection:
-            case = _still(connection, case_id, revision)
+            case = still(connection, case_id, revision)
             signature = review_book.read_signature(connection, case_id, revision)
             assert signature is not None  # kept in the transaction that asked for this
             counted = _read_counted(connection, signature)
@@ -58,18 +58,18 @@ class SigningSteps:
             replaced = None if earlier is None else _read_counted(connection, earlier)
             order = order_book.read_order(connection, case.order_id)
             first = bool(self._settings.lis) and not review_book.lis_may_have(connection, case_id)
-            predecessors = _made_before(connection, case_id, revision, counted.record.slide.study_instance_uid)
+            predecessors = made_before(connection, case_id, revision, counted.record.slide.study_instance_uid)
         before = None if replaced is None else self._analysis(replaced)[0].differential
         report = self._report(signature, counted, order, before)
         made = self._writer.write(report, counted.record.files, predecessors, first_for_lis=first)
         with self._database.write() as connection:
-            _still(connection, case_id, revision)
+            still(connection, case_id, revision)
             self._writer.keep(connection, report, made)
 
     def deliver(self, case_id: str, revision: int) -> None:
         """Start the delivery to each destination; results still on their way to the LIS are overtaken."""
         with self._database.write() as connection:
-            case = _still(connection, case_id, revision)
+            case = still(connection, case_id, revision)
             if case.stage == SIGNING:
                 cases.move(connection, case_id, CaseState.DELIVERING, "the signed result is made", stage="deliver")
             where = destinations(self._settings)
@@ -80,7 +80,7 @@ class SigningSteps:
         """Make the case a dead letter; the signature stands, and its result is made when a person requeues."""
         with self._database.write() as connection:
             try:
-                _still(connection, case_id, revision)
+                still(connection, case_id, revision)
             except CaseCancelled:
                 return
             cases.move(connection, case_id, CaseState.FAILED, f"{cause} Requeue to make the signed result again.")
@@ -117,7 +117,7 @@ class SigningSteps:
         return marking.corrected(analysis, table, marks, self._settings.analysis), done
 
 
-def _still(connection: Connection, case_id: str, revision: int) -> Row[Any]:
+def still(connection: Connection, case_id: str, revision: int) -> Row[Any]:
     """The case, if this revision is what it is working on."""
     case = cases.current(connection, case_id)
     if case.revision != revision or case.state != CaseState.DELIVERING:
@@ -133,7 +133,7 @@ def _read_counted(connection: Connection, signature: Signature) -> _Counted:
     return _Counted(record=record, changes=changes)
 
 
-def _made_before(connection: Connection, case_id: str, revision: int, study: str) -> tuple[ResultObject, ...]:
+def made_before(connection: Connection, case_id: str, revision: int, study: str) -> tuple[ResultObject, ...]:
     """The objects of the newest revision below this one that has any."""
     newest = sa.select(sa.func.max(objects.c.revision)).where(
         objects.c.case_id == case_id, objects.c.revision < revision

@@ -31,6 +31,7 @@ from node.views import CaseState
 from node.work.case_steps import CaseSteps
 from node.work.inference import Inference
 from node.work.signing_steps import SigningSteps
+from node.work.withdrawing_steps import WithdrawingSteps
 from node.work.worker_protocol import READY
 from node.work.workflow import Workflows
 
@@ -62,9 +63,10 @@ def run_worker(settings: Settings, *, parent: int | None = None) -> None:
         writer = ResultWriter(settings, load_codes())
         steps = CaseSteps(settings, database, work, inference, writer)
         signing = SigningSteps(settings, database, work, writer)
+        withdrawing = WithdrawingSteps(settings, database, work, writer)
         linking = Linking(settings.intake, database, work)
         deliverer, notifier = Deliverer(settings, database, work), Notifier(settings, database, work)
-        Workflows(steps, signing, linking, deliverer, notifier, settings)
+        Workflows(steps, signing, withdrawing, linking, deliverer, notifier, settings)
         DBOS.launch()
         DBOS.register_queue(CASES, worker_concurrency=1, polling_interval_sec=_POLL_S, on_conflict="always_update")
         DBOS.register_queue(SIGNATURES, worker_concurrency=1, polling_interval_sec=_POLL_S, on_conflict="always_update")

@@ -1,5 +1,5 @@
 """What a worker does (DBOS): one durable workflow per run of a case, read ▸ analyse ▸ encode ▸ deliver, one per
-signature, encode ▸ deliver, and small ones.
+signature or withdrawal, encode ▸ deliver, and small ones.
 
 Each step is recorded when it is done, so a killed worker takes up where it stopped. The case's row is the authority on
 whether a run still counts: a step of a cancelled or overtaken run ends it.
@@ -13,12 +13,13 @@ from dbos import DBOS, DBOSConfiguredInstance, StepOptions
 
 from node.errors import CaseCancelled, NodeError, answer
 from node.intake.linking import Linking
-from node.queues import CLASS, COUNT, DELIVER, INSTANCE, LINK, NOTIFY, SETTLE, SIGN, WAIT_ORDER, WAIT_SLIDE
+from node.queues import CLASS, COUNT, DELIVER, INSTANCE, LINK, NOTIFY, SETTLE, SIGN, WAIT_ORDER, WAIT_SLIDE, WITHDRAW
 from node.results.delivery import Deliverer
 from node.results.notifier import Notifier
 from node.settings import Settings
 from node.work.case_steps import CaseSteps
 from node.work.signing_steps import SigningSteps
+from node.work.withdrawing_steps import WithdrawingSteps
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +34,7 @@ class Workflows(DBOSConfiguredInstance):
         self,
         steps: CaseSteps,
         signing: SigningSteps,
+        withdrawing: WithdrawingSteps,
         linking: Linking,
         deliverer: Deliverer,
         notifier: Notifier,
@@ -41,6 +43,7 @@ class Workflows(DBOSConfiguredInstance):
         super().__init__(INSTANCE)
         self._steps = steps
         self._signing = signing
+        self._withdrawing = withdrawing
         self._linking = linking
         self._deliverer = deliverer
         self._notifier = notifier
@@ -69,6 +72,17 @@ class Workflows(DBOSConfiguredInstance):
         except Exception as exc:  # as above
             _log.exception("signature failed", case=case_id, revision=revision, error=type(exc).__name__)
             self._step("fail", self._signing.fail, case_id, revision, _cause(exc))
+
+    @DBOS.workflow(name=WITHDRAW)
+    def withdraw(self, case_id: str, revision: int) -> None:
+        try:
+            self._step("encode", self._withdrawing.encode, case_id, revision)
+            self._step("deliver", self._withdrawing.deliver, case_id, revision)
+        except CaseCancelled:
+            _log.info("withdrawal ended: the case has gone on", case=case_id, revision=revision)
+        except Exception as exc:  # as above
+            _log.exception("withdrawal failed", case=case_id, revision=revision, error=type(exc).__name__)
+            self._step("fail", self._withdrawing.fail, case_id, revision, _cause(exc))
 
     @DBOS.workflow(name=SETTLE)
     def settle(self, series: str) -> None:

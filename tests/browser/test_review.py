@@ -85,6 +85,25 @@ def test_one_key_changes_the_class_and_the_count_follows(
     expect(expert(page, "myeloblast")).to_have_text("61")
 
 
+def test_every_figure_of_the_count_follows(page: Page, tiles: Locator) -> None:
+    """Percentage, limits, bar and M:E ratio; the model's stay beside them."""
+    row = page.locator('tr[data-class="segmented neutrophil"]')
+    limits = row.locator("td.limits").inner_text()
+    ratio = page.locator(".figure", has_text="M:E")
+    former = ratio.locator("b").inner_text()
+    expect(row.locator(".notch")).to_have_count(0)
+    row.get_by_role("button", name="Segmented neutrophil").click()
+    tiles.first.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.press("l")
+    expect(expert(page, "segmented neutrophil")).to_have_text("0")
+    expect(row.locator("td.expert").last).to_have_text("0.0")
+    expect(row.locator("td.limits")).not_to_have_text(limits)
+    expect(row.locator(".notch")).to_have_count(1)
+    expect(ratio).to_contain_text(f"(model {former})")
+    expect(ratio.locator("b")).not_to_have_text(former)
+
+
 def test_a_cell_is_confirmed_rejected_and_dropped_on_a_class(
     page: Page, tiles: Locator, site: Site, case_id: str
 ) -> None:
@@ -260,6 +279,26 @@ class TestBlind:
         expect(hidden.get_by_role("option")).to_have_count(before - 1)
         page.evaluate(f"location.hash = 'cells&cell={cell}'")
         expect(pane.get_by_text("Model:")).to_be_visible()
+
+    def test_a_signature_ends_it_also_for_who_comes_later(self, page: Page, tiles: Locator) -> None:
+        hidden = page.get_by_role("group", name="Blind review: choose the class first")
+        row = page.locator(".counts").get_by_role("row", name="Blind review")
+        expect(row).to_have_count(1)
+        count = """() => [...document.querySelectorAll('tr[data-class]')]
+            .reduce((sum, row) => sum + (parseInt(row.querySelector('td.expert')?.textContent) || 0), 0)"""
+        waiting, shown = hidden.get_by_role("option").count(), page.evaluate(count)
+        assert waiting > 10
+        page.get_by_role("button", name="Sign…").click()
+        dialog = page.get_by_role("dialog", name="Sign the count")
+        dialog.get_by_role("textbox").fill("nobody is there who could look at them")
+        dialog.get_by_role("button", name="Sign", exact=True).click()
+        expect(dialog).to_have_count(0)
+        for _ in range(2):
+            page.wait_for_function(f"({count})() === {shown + waiting}")
+            expect(hidden).to_have_count(0)
+            expect(row).to_have_count(0)
+            page.reload()
+            page.locator(".tile-picture").first.wait_for()
 
     def test_nothing_on_the_page_gives_a_hidden_class_away(
         self, page: Page, site: Site, shared: Path, keep_picture: Callable[..., None]

@@ -10,6 +10,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from dicom_io.slide import DicomSlide
+from node.cases import read_case
 from pipeline.domain import Box
 from tests.browser.axe import serious_faults
 from tests.stored_cases import Site, many_cells, slide_case, unwritten_case
@@ -94,6 +95,23 @@ def test_overlays_switch_on_and_off(page: Page, case_id: str, until: Callable[..
     some = painted(page)
     page.get_by_role("checkbox", name="Tiles").check()
     assert until(lambda: painted(page) > some)
+
+
+def test_overlays_fade_and_a_bar_gives_the_scale(
+    page: Page, site: Site, case_id: str, until: Callable[..., bool]
+) -> None:
+    page.goto(f"/cases/{case_id}#slide&x=5120&y=2850&r=2")
+    until(lambda: painted(page) > 500)
+    opacity = page.get_by_role("slider", name="Opacity")
+    opacity.fill("100")
+    assert until(lambda: strength(page) > 0.7)
+    opacity.fill("20")
+    assert until(lambda: 0 < strength(page) < 0.4)
+    bar = page.locator('.viewer [class="-inner"]')
+    length, unit = bar.inner_text().split()
+    (slide,) = read_case(site.database, case_id).slides
+    shown_um = bar.bounding_box()["width"] * 2 * slide.mpp
+    assert shown_um == pytest.approx(float(length) * {"μm": 1, "µm": 1, "mm": 1000}[unit], rel=0.1)
 
 
 def test_the_segmentation_is_painted_in_the_colours_of_its_classes(
@@ -194,6 +212,21 @@ def test_a_hundred_thousand_cells_are_drawn_and_found(
     area = page.locator(".viewer").bounding_box()
     page.mouse.click(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2)
     assert until(lambda: fragment(page).endswith(f"cell={cell.id}"))
+
+
+def strength(page: Page) -> float:
+    """How opaque the overlay is where it is not transparent, 0..1."""
+    return page.locator(".viewer-overlay").evaluate(
+        """canvas => {
+            const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+            let [sum, seen] = [0, 0]
+            for (let at = 3; at < data.length; at += 4) {
+                sum += data[at] / 255
+                seen += data[at] > 0
+            }
+            return sum / Math.max(seen, 1)
+        }"""
+    )
 
 
 def painted(page: Page) -> int:

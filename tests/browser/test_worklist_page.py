@@ -119,7 +119,9 @@ def test_somebody_quicker_is_told(page: Page, site: Site) -> None:
     expect(dialog.get_by_role("button", name="Count again")).to_be_visible()
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
-    expect(page.get_by_role("group", name="What can be done").get_by_role("button")).to_have_text(["Count again"])
+    expect(page.get_by_role("group", name="What can be done").get_by_role("button")).to_have_text(
+        ["Count again", "Withdraw the result"]
+    )
 
 
 def test_a_slide_is_attached_by_keyboard_alone(page: Page, site: Site) -> None:

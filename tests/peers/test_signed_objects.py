@@ -9,21 +9,18 @@ from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.parser import parse_message
 from pydicom import dcmread
 
-from dicom_io.slide import DicomSlide
-from node import cases
 from node.cases import read_case
 from node.codes import load_codes
+from node.intake.withdrawing import withdraw
 from node.people.accounts import Person, Role
 from node.results.result_writer import ResultWriter
 from node.review.marking import Wanted
 from node.settings import Settings
-from node.views import CaseState
 from node.work.signing_steps import SigningSteps
+from node.work.withdrawing_steps import WithdrawingSteps
 from pipeline.domain import DifferentialCount
-from tests.builders import build_analysis, build_cells, build_report
 from tests.peers.validators import findings, run
-from tests.slides import write_slide
-from tests.stored_cases import Site, store_case
+from tests.stored_cases import Site, small_case
 
 PETRA = Person(name="petra", full_name="Dr. Petra Prüfer", role=Role.REVIEWER)
 OBJECTS = ("SEG", "SEGROI", "ANN", "SR", "SR3D")
@@ -36,7 +33,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Signed:
     """A case signed twice: cells confirmed, moved and rejected, then one of them moved again."""
     home = tmp_path_factory.mktemp("site")
     with Site.at(home) as site:
-        case_id = _counted(site, tmp_path_factory.mktemp("scanner"))
+        case_id = small_case(site, tmp_path_factory.mktemp("scanner"), run=0)
         settings = Settings(home=home)
         desk = site.web_sources(site=settings).reviewing
         steps = SigningSteps(settings, site.database, site.work, ResultWriter(settings, load_codes()))
@@ -54,18 +51,6 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Signed:
             assert view is not None
             made[revision] = ({file.kind: file.path for file in view.files}, desk.open(case_id).count)
         return made
-
-
-def _counted(site: Site, folder: Path) -> str:
-    paths = [site.receive(path).path for path in write_slide(folder)]
-    with DicomSlide.open(paths) as slide:
-        info = slide.info
-    analysis = build_analysis(info, cells=build_cells(size=info.size))
-    report = build_report(slide=info, analysis=analysis)
-    case_id = store_case(site, CaseState.REPORTED, report=report, slide_paths=paths)
-    with site.database.read() as connection:
-        assert cases.current(connection, case_id).revision == 0
-    return case_id
 
 
 @pytest.mark.parametrize("kind", OBJECTS)
@@ -117,6 +102,27 @@ def test_highdicom_reads_the_experts_classes(signed: Signed, revision: int) -> N
     segmentation = hd.seg.segread(files["SEG"])
     assert {segment.SegmentLabel for segment in segmentation.SegmentSequence} == set(expected)
     assert {segment.SegmentAlgorithmType for segment in segmentation.SegmentSequence} == {"SEMIAUTOMATIC"}
+
+
+def test_a_withdrawal_is_legal_too(tmp_path: Path) -> None:
+    (home := tmp_path / "site").mkdir()
+    (scanner := tmp_path / "scanner").mkdir()
+    with Site.at(home) as site:
+        case_id = small_case(site, scanner)
+        with site.database.write() as connection:
+            withdraw(connection, site.work, case_id, "petra", "the glass of another patient")
+        settings = Settings(home=home)
+        steps = WithdrawingSteps(settings, site.database, site.work, ResultWriter(settings, load_codes()))
+        steps.encode(case_id, 1)
+        view = read_case(site.database, case_id)
+    assert view is not None
+    made = {file.kind: file.path for file in view.files}
+    assert not findings(made["SR"])
+    said = run("dsrdump", "+U8", made["SR"]).stdout
+    assert "the glass of another patient" in said
+    assert "Predecessor Docs    : 1" in said
+    text = made["ORU"].read_bytes().decode()
+    assert parse_message(text, validation_level=VALIDATION_LEVEL.STRICT).validate()
 
 
 def test_uids_are_those_of_their_revision(signed: Signed) -> None:

@@ -91,6 +91,40 @@ def test_slide_is_attached_to_the_order_it_does_not_name(site: Site, scan: Calla
     assert site.reported("H-10") == []
 
 
+def test_slide_counted_for_the_wrong_order_is_reported_for_the_right_one(
+    site: Site, scan: Callable[[str], Scan]
+) -> None:
+    """The label named another order of the patient: its result is withdrawn, and the slide counted where it belongs."""
+    slide, meant = scan("H-12"), scan("H-13")
+    site.order(slide)
+    site.send(slide)
+    wrong = site.ended("H-12")
+    assert wrong.row.state is CaseState.REPORTED, wrong.events
+    site.order(meant, patient=slide.patient)
+    ordered = site.node.wait_for_state("H-13", CaseState.ORDERED)
+    with closing(site.node.client()) as client:
+        asked = {"name": "withdraw", "reason": "the label of another glass"}
+        client.post(f"/api/cases/{wrong.row.case_id}/actions", json=asked).raise_for_status()
+        withdrawn = site.node.wait_for_state("H-12", CaseState.HELD)
+        assert (withdrawn.row.case_id, withdrawn.status, withdrawn.has_slide) == (wrong.row.case_id, "X", False)
+        (free,) = client.get("/api/slides", params={"search": "H-12"}).json()
+        asked = {"name": "attach", "slide": free["series_instance_uid"]}
+        client.post(f"/api/cases/{ordered.row.case_id}/actions", json=asked).raise_for_status()
+    reported = site.node.wait_for_state("H-13", CaseState.REPORTED)
+    assert reported.row.case_id == ordered.row.case_id
+    assert [_status(message) for message in site.reported("H-12")] == ["P", "X"]
+    assert b"the label of another glass" in site.reported("H-12")[-1]
+    assert [_status(message) for message in site.reported("H-13")] == ["P"]
+    documents = [tags for tags in site.archived("H-12") if tags["SeriesDescription"].startswith("Bone marrow")]
+    assert len(documents) == 3, "the slide's: withdrawn, why, and the result of its order"
+    assert len([tags for tags in documents if "PredecessorDocumentsSequence" in tags]) == 1
+
+
+def _status(message: bytes) -> str:
+    (obr,) = [segment for segment in read_message(message).segments if segment.name == "OBR"]
+    return obr.value(25)
+
+
 def test_other_patient_is_held_and_nothing_is_sent(site: Site, scan: Callable[[str], Scan]) -> None:
     slide = scan("H-2")
     site.order(slide, patient=scan("H-3").patient)

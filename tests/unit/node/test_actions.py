@@ -19,12 +19,13 @@ from node.intake.intake import Intake
 from node.intake.linking import Linking
 from node.people.accounts import Person, Role
 from node.queues import Work
+from node.results.run_book import RunRecord, keep_run
 from node.settings import Settings
 from node.tables import audit, orders
 from node.tables import cases as case_table
 from node.views import CaseRow, CaseState, CaseView
 from pipeline.domain import EntityId, Order, ResultStatus
-from tests.builders import build_order, build_patient
+from tests.builders import build_order, build_patient, build_report
 from tests.slides import SERIES, write_slide
 
 ANNA = Person(name="anna", full_name="Dr. Anna Beispiel", role=Role.REVIEWER)
@@ -97,13 +98,22 @@ def seen(database: Database, case_id: str) -> CaseView:
         (CaseState.RUNNING, True, True, None, ["Cancel the case"]),
         (CaseState.RUNNING, True, True, PRELIMINARY, []),
         (CaseState.DELIVERING, True, True, PRELIMINARY, []),
-        (CaseState.REPORTED, True, True, PRELIMINARY, ["Count again"]),
+        (CaseState.REPORTED, True, True, PRELIMINARY, ["Count again", "Withdraw the result"]),
+        (CaseState.REPORTED, False, True, ResultStatus.NO_RESULT, ["Attach a slide"]),
         (CaseState.HELD, False, True, None, ["Attach a slide", "Cancel the case"]),
         (CaseState.HELD, True, True, None, ["Count all the same", "Cancel the case"]),
         (CaseState.HELD, True, False, None, ["Count without an order", "Cancel the case"]),
-        (CaseState.HELD, True, True, ResultStatus.NO_RESULT, ["Accept the result", "Count again"]),
+        (
+            CaseState.HELD,
+            True,
+            True,
+            ResultStatus.NO_RESULT,
+            ["Accept the result", "Count again", "Withdraw the result"],
+        ),
+        (CaseState.HELD, False, True, ResultStatus.NO_RESULT, ["Attach a slide", "Leave it withdrawn"]),
         (CaseState.FAILED, True, True, None, ["Try again", "Cancel the case"]),
-        (CaseState.FAILED, True, True, PRELIMINARY, ["Try again", "Count again"]),
+        (CaseState.FAILED, True, True, PRELIMINARY, ["Try again", "Count again", "Withdraw the result"]),
+        (CaseState.FAILED, False, True, PRELIMINARY, ["Try again"]),
         (CaseState.CANCELLED, True, True, None, []),
     ],
 )
@@ -123,7 +133,7 @@ def test_each_state_offers_what_helps(
 
 def test_counting_a_signed_case_again_says_what_becomes_of_the_signature(database: Database) -> None:
     view = seen(database, stored(database, CaseState.REPORTED, result_status="F"))
-    (rerun,) = offered(view, ANNA)
+    rerun, _withdraw = offered(replace(view, has_slide=True), ANNA)
     assert "signed again" in rerun.effect
 
 
@@ -251,6 +261,47 @@ def test_a_counted_or_arriving_slide_is_not_given_away(
     for uid in (slide, "2.25.404"):
         with pytest.raises(WrongState, match="cannot be attached"):
             actions.do(ordered.case_id, Deed(name=ActionName.ATTACH, slide=uid), ANNA)
+
+
+def test_a_slide_counted_for_the_wrong_order_goes_to_the_right_one(
+    actions: CaseActions, intake: Intake, linking: Linking, database: Database, headers: list[InstanceHeader]
+) -> None:
+    """Its result is withdrawn first; the wrong order, which it names, does not find it again."""
+    place(intake, build_order(placer_order_number=EntityId(value="PL-1")))
+    slide = arrive(intake, linking, headers)
+    wrong = counted(database)
+    actions.do(wrong, Deed(name=ActionName.WITHDRAW, reason="labels were mixed up"), ANNA)
+    with database.write() as connection:
+        cases.move(connection, wrong, CaseState.HELD, "withdrawn", result_status="X")
+        wrong_order = cases.current(connection, wrong).order_id
+    linking.link(wrong_order)
+    linking.settle(slide)
+    waiting = case_in(database, CaseState.WAITING)
+    assert waiting.case_id != wrong
+    place(intake, build_order(**ELSE, placer_order_number=EntityId(value="PL-2")), control_id="M2")
+    right = case_in(database, CaseState.ORDERED)
+    actions.do(right.case_id, Deed(name=ActionName.ATTACH, slide=slide), ANNA)
+    assert case_in(database, CaseState.QUEUED).case_id == right.case_id
+    linking.link(wrong_order)
+    assert case_in(database, CaseState.QUEUED).case_id == right.case_id
+    assert case_in(database, CaseState.HELD).case_id == wrong
+    actions.do(wrong, Deed(name=ActionName.ACCEPT, reason="that order has no glass"), ANNA)
+    assert case_in(database, CaseState.REPORTED).case_id == wrong
+
+
+def counted(database: Database) -> str:
+    """The queued case, as if its count were reported."""
+    case_id = case_in(database, CaseState.QUEUED).case_id
+    report = build_report(case_id=case_id)
+    with database.write() as connection:
+        case = cases.current(connection, case_id)
+        record = RunRecord(
+            case_id=case_id, run=case.run, revision=0, files=(), slide=report.slide, bundle=report.bundle,
+            field_um=21.6, warnings=(), analysed_at=report.analysed_at,
+        )  # fmt: skip
+        keep_run(connection, record)
+        connection.execute(case_table.update().values(state=CaseState.REPORTED, result_status="P"))
+    return case_id
 
 
 def test_a_reported_case_is_counted_again_for_a_reason(actions: CaseActions, database: Database, slide: str) -> None:

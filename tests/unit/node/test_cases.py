@@ -1,6 +1,7 @@
 """The state machine, and what the worklist reads."""
 
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from node.cases import changed_since, list_cases, read_case
 from node.database import Database
 from node.errors import UnknownCase, WrongState
 from node.opening import migrate
+from node.tables import cases as case_table
 from node.views import CaseState, WorklistQuery
 from pipeline.domain import Priority
 
@@ -127,6 +129,39 @@ def test_each_word_is_searched_without_case_and_accents(database: Database) -> N
     with database.write() as connection:
         cases.note(connection, found, "the slide is here", container_identifier="GLASS-7")
     assert hits("glass-7 zoe") == [found]
+
+
+@pytest.mark.alone
+def test_ten_thousand_cases_are_searched_and_paged_in_a_blink(database: Database) -> None:
+    began = datetime.now(UTC)
+    rows = [
+        {
+            "id": f"C{number:010d}",
+            "state": CaseState.REPORTED if number % 5 else CaseState.HELD,
+            "priority": Priority.ROUTINE if number % 7 else Priority.STAT,
+            "accession_number": f"S26-{number:05d}",
+            "search_text": f"s26-{number:05d} muster maria test-{number}",
+            "created_at": began + timedelta(seconds=number),
+            "updated_at": began,
+        }
+        for number in range(10_000)
+    ]
+    with database.write() as connection:
+        connection.execute(case_table.insert(), rows)
+    asked = {
+        "the front page": (WorklistQuery(), 10_000, "S26-00000"),
+        "the last page": (WorklistQuery(sort="accession", offset=9_950), 10_000, "S26-09950"),
+        "one state": (WorklistQuery(states=(CaseState.HELD,), sort="age", descending=True), 2_000, "S26-09995"),
+        "a search": (WorklistQuery(search="s26-09"), 1_000, "S26-09002"),  # the first of them that is STAT
+    }
+    for what, (query, total, first) in asked.items():
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            page = list_cases(database, query)
+            times.append(time.perf_counter() - start)
+        assert (page.total, page.rows[0].accession_number, len(page.rows)) == (total, first, 50), what
+        assert min(times) < 0.3, f"{what} took {min(times):.2f} s"
 
 
 def test_cases_of_an_older_version_are_found_too(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from node import audit
+from node.cases import list_cases
 from node.cli import commands as cli
 from node.settings import default_file
-from node.views import CaseState
+from node.views import CaseState, WorklistQuery
 from pipeline.bundle import DEFAULT
 from tests.stored_cases import Site, reported_case, store_case
 
@@ -213,8 +214,15 @@ def test_requeue_and_accept_only_what_may_be(run: Run, config: Path, site: Site)
     assert "no slide yet" in refused(run("cases", "accept", held, "--reason", "ok", "--config", config))
     assert "only held and waiting" in refused(run("cases", "accept", done, "--reason", "ok", "--config", config))
     assert "has sent a result" in refused(run("cases", "cancel", done, "--reason", "ok", "--config", config))
+    assert "no result to withdraw" in refused(run("cases", "withdraw", held, "--reason", "ok", "--config", config))
     code, out, _ = run("cases", "cancel", held, "--reason", "not needed", "--config", config)
     assert (code, out) == (0, f"{held}: cancelled\n")
+    code, out, _ = run("cases", "withdraw", done, "--reason", "wrong order", "--config", config)
+    assert code == 0
+    (holder,) = (row.case_id for row in list_cases(site.database, WorklistQuery(states=(CaseState.HELD,))).rows)
+    assert out == f"{done}: the result is withdrawn; its slide is held in case {holder}\n"
+    _, out, _ = run("cases", "audit", done, "--json", "--config", config)
+    assert [(entry["action"], entry["detail"]) for entry in json.loads(out)] == [("result withdrawn", "wrong order")]
 
 
 def test_the_audit_of_a_case_is_shown(run: Run, config: Path, site: Site) -> None:

@@ -13,20 +13,16 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from typer.testing import CliRunner
 
-from dicom_io.slide import DicomSlide
 from node.cli.commands import app
 from node.people.accounts import Person, Role
 from node.review.marking import Wanted
 from node.review.reviewing import Reviewing
-from node.views import CaseState
 from node.web.app import create_web
 from node.web.identity import COOKIE
 from pipeline.domain import CELL_CLASSES
 from pipeline.training.datasets import CellFolder, load_cells
 from pipeline.training.labels import split_of
-from tests.builders import build_analysis, build_cells, build_report
-from tests.slides import write_slide
-from tests.stored_cases import Site, store_case
+from tests.stored_cases import Site, small_case
 
 PETRA = Person(name="petra", full_name="Dr. Petra Prüfer", role=Role.REVIEWER)
 Give = Callable[[int, str | None], None]
@@ -34,12 +30,7 @@ Give = Callable[[int, str | None], None]
 
 @pytest.fixture
 def case_id(site: Site, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A reported case of a small slide with 240 cells."""
-    paths = [site.receive(path).path for path in write_slide(tmp_path_factory.mktemp("scanner"))]
-    with DicomSlide.open(paths) as slide:
-        info = slide.info
-    analysis = build_analysis(info, cells=build_cells(size=info.size))
-    return store_case(site, CaseState.REPORTED, report=build_report(slide=info, analysis=analysis), slide_paths=paths)
+    return small_case(site, tmp_path_factory.mktemp("scanner"), run=0)
 
 
 @pytest.fixture

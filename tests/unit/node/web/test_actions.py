@@ -23,9 +23,10 @@ def act(client: TestClient, case_id: str, **asked: Any):
 
 def test_a_held_case_offers_what_can_be_done_and_does_it(client: TestClient, held: str) -> None:
     before = client.get(f"/api/cases/{held}").json()
-    accept, rerun = before["actions"]
+    accept, rerun, withdraw = before["actions"]
     assert (accept["name"], accept["label"], accept["needs"]) == ("accept", "Accept the result", ["reason"])
     assert (rerun["name"], rerun["needs"]) == ("rerun", ["reason"])
+    assert (withdraw["name"], withdraw["needs"]) == ("withdraw", ["reason"])
     answer = act(client, held, name="accept", reason="  it is a clot ", seen=len(before["events"]))
     assert answer.status_code == 200
     after = answer.json()
@@ -36,7 +37,7 @@ def test_a_held_case_offers_what_can_be_done_and_does_it(client: TestClient, hel
         "cause": "it is a clot",
         "actor": "reviewer",
     }
-    assert [action["name"] for action in after["actions"]] == ["rerun"]
+    assert [action["name"] for action in after["actions"]] == ["rerun", "withdraw"]
     again = act(client, held, name="accept", reason="me too", seen=len(before["events"]))
     assert again.status_code == 409
     assert "look again" in again.json()["error"]

@@ -1,13 +1,17 @@
 """Blind review: what hides the class of the model until an expert has chosen or signed."""
 
+from pathlib import Path
+
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
+from node.cases import read_case
 from node.settings import ReviewSettings, Settings
 from node.tables import cell_changes
 from node.web.app import create_web
 from node.web.identity import COOKIE
-from tests.stored_cases import Site, reported_case
+from tests.slides import STUDY
+from tests.stored_cases import Site, reported_case, small_case
 from tests.unit.node.web.reviewer import Reviewer
 
 
@@ -77,3 +81,37 @@ def test_a_signature_ends_blind_review(site: Site) -> None:
         assert reviewer.change((unseen, 0, "basophil")).status_code == 200
     with site.database.read() as connection:
         assert connection.execute(sa.select(cell_changes.c.blind)).scalar_one() is False
+
+
+def test_dicomweb_keeps_back_from_a_person_what_blind_review_hides(site: Site, tmp_path: Path) -> None:
+    """A viewer or archive that nobody signed in from gets the whole result."""
+    case_id = small_case(site, tmp_path, run=0)
+    view = read_case(site.database, case_id)
+    assert view is not None
+    series = {file.kind: file.series_instance_uid for file in view.files if file.sop_instance_uid}
+    app = create_web(site.web_sources(site=Settings(home=site.home, review=ReviewSettings(blind_share=0.05))))
+    here = {"base_url": "http://127.0.0.1", "client": ("127.0.0.1", 50000)}
+
+    def statuses(client: TestClient) -> dict[str, int]:
+        return {
+            kind: client.get(f"/dicomweb/studies/{STUDY}/series/{uid}/metadata").status_code
+            for kind, uid in series.items()
+        }
+
+    def modalities(client: TestClient) -> list[str]:
+        found = client.get(f"/dicomweb/studies/{STUDY}/metadata").json()
+        return sorted(each["00080060"]["Value"][0] for each in found)
+
+    with TestClient(app, **here) as archive, TestClient(app, **here, cookies={COOKIE: site.sign_in()}) as client:
+        assert set(statuses(archive).values()) == {200}
+        assert statuses(client) == {"SEG": 409, "ANN": 409, "SR": 409, "SEGROI": 200, "SR3D": 200}
+        refused = client.get(f"/dicomweb/studies/{STUDY}/series/{series['ANN']}").json()
+        assert "blind review" in refused["remedy"]
+        assert modalities(archive) == ["ANN", "SEG", "SEG", "SM", "SM", "SM", "SR", "SR"]
+        assert modalities(client) == ["SEG", "SM", "SM", "SM", "SR"], "the regions, in either form"
+        reviewer = Reviewer(client, case_id)
+        cells = reviewer.read("cells")
+        unseen = [cell for cell, place in zip(cells["id"], cells["model"], strict=True) if place == -1]
+        assert reviewer.change(*[(cell, 0, "lymphocyte") for cell in unseen]).status_code == 200
+        assert set(statuses(client).values()) == {200}
+        assert modalities(client) == modalities(archive)

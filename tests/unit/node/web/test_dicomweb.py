@@ -113,6 +113,17 @@ def test_metadata_is_that_of_the_file(client: TestClient, kept: dict[str, Instan
     assert again.status_code == 304
 
 
+def test_json_is_compressed_and_nothing_else(client: TestClient, kept: dict[str, InstanceHeader]) -> None:
+    """Pixels and objects are compressed as they are, or shall come byte for byte."""
+    slide = address(kept[SLIDE])
+    assert client.get(f"{slide}/metadata").headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in client.get(f"{slide}/metadata", headers={"Accept-Encoding": ""}).headers
+    for path, accept in ((f"{slide}/frames/1", OCTETS), (slide, "application/dicom"), (f"{slide}/thumbnail", "*/*")):
+        answer = client.get(path, headers={"Accept": accept, "Accept-Encoding": "gzip"})
+        assert answer.status_code == 200
+        assert "content-encoding" not in answer.headers
+
+
 def test_bulk_addresses_follow_the_name_the_client_uses(client: TestClient, kept: dict[str, InstanceHeader]) -> None:
     slide = kept["highdicom-sm_image.dcm"]
     client.get(address(slide, "metadata"))

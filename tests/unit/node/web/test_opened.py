@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
-from node.people.accounts import Role
+from node.cases import read_case
+from node.people.accounts import Role, add_account
 from node.tables import audit
 from node.web.app import create_web
 from node.web.identity import COOKIE, UNATTENDED
-from tests.stored_cases import Site, reported_case
+from node.web.sources import WebSources
+from tests.slides import SERIES, STUDY
+from tests.stored_cases import Site, reported_case, small_case
 
 
 def opened(site: Site) -> list[tuple[str, str]]:
@@ -60,3 +64,31 @@ def test_what_nobody_looked_at_is_not_audited(client: TestClient, visit: Callabl
     assert client.get("/api/cases/C0").status_code == 404
     assert visit().get(f"/api/cases/{case_id}").status_code == 401
     assert opened(site) == []
+
+
+def test_reading_over_dicomweb_is_audited_with_who_or_where_from(
+    visit: Callable[..., TestClient], client: TestClient, sources: WebSources, site: Site, tmp_path: Path
+) -> None:
+    case_id = small_case(site, tmp_path)
+    who = {"name": "anna", "password": "a quiet sentence"}
+    add_account(site.database, sources.passwords, full_name="Dr. Anna Beispiel", role=Role.VIEWER, actor="root", **who)
+    view = read_case(site.database, case_id)
+    assert view is not None
+    (result,) = [file for file in view.files if file.kind == "SR"]
+    slide = f"/dicomweb/studies/{STUDY}/series/{SERIES}"
+    frame = f"{slide}/instances/{SERIES}.1/frames/1"
+    sr = f"/dicomweb/studies/{STUDY}/series/{result.series_instance_uid}"
+    client.get(f"/api/cases/{case_id}")
+    for path in (f"{slide}/metadata", frame, sr):  # of the page that was opened
+        assert client.get(path).status_code == 200
+    visit("10.1.0.7").get(sr, auth=("anna", "a quiet sentence")).raise_for_status()
+    archive = visit()
+    assert archive.get("/dicomweb/studies").json()[0]["0020000D"]["Value"] == [STUDY]
+    assert archive.get(frame, headers={UNATTENDED: "1"}).status_code == 200
+    assert opened(site) == [("reviewer", case_id), ("anna", case_id)], "a search opens nothing"
+    for path in (frame, f"{slide}/thumbnail", f"{sr}/metadata", frame):
+        assert archive.get(path).status_code == 200
+    assert opened(site)[2:] == [("127.0.0.1", case_id)]
+    with site.database.read() as connection:
+        details = connection.execute(sa.select(audit.c.detail).where(audit.c.subject == case_id)).scalars().all()
+    assert details[1:] == ["DICOMweb", "DICOMweb"]

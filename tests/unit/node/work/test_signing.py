@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy as sa
 from pydicom import dcmread
 
-from dicom_io.slide import DicomSlide
 from hl7.messages import read_header, read_message
 from hl7.mllp import frame
 from node import cases, dispatch
@@ -35,8 +34,8 @@ from node.views import CaseState, CaseView
 from node.work.signing_steps import SigningSteps
 from pipeline.domain import CELL_CLASSES, ResultStatus
 from tests.builders import build_analysis, build_cells, build_report
-from tests.slides import SERIES, write_slide
-from tests.stored_cases import Site, store_case
+from tests.slides import SERIES
+from tests.stored_cases import Site, small_case
 
 PETRA = Person(name="petra", full_name="Dr. Petra Prüfer", role=Role.REVIEWER)
 KINDS = {"SEG", "SEGROI", "ANN", "SR", "SR3D", "ORU", "RESULT", "GEOJSON", "OVERVIEW", "PDF"}
@@ -56,13 +55,7 @@ def steps(site: Site, settings: Settings) -> SigningSteps:
 
 @pytest.fixture
 def case_id(site: Site, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A reported case of a small slide with 240 cells."""
-    paths = [site.receive(path).path for path in write_slide(tmp_path_factory.mktemp("scanner"))]
-    with DicomSlide.open(paths) as slide:
-        info = slide.info
-    analysis = build_analysis(info, cells=build_cells(size=info.size))
-    report = build_report(slide=info, analysis=analysis)
-    return store_case(site, CaseState.REPORTED, report=report, slide_paths=paths, run=1)
+    return small_case(site, tmp_path_factory.mktemp("scanner"))
 
 
 @pytest.fixture

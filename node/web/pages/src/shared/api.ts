@@ -100,7 +100,7 @@ export interface FileLink {
   size: number;
 }
 
-export type ActionName = "attach" | "accept" | "rerun" | "requeue" | "cancel";
+export type ActionName = "attach" | "accept" | "rerun" | "requeue" | "withdraw" | "cancel";
 
 /** What can be done with a case now, by the person who asks. */
 export interface Action {
