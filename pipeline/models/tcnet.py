@@ -2,8 +2,8 @@
 
 Our own design on the published idea (Zhou et al. 2025, stage 2). The texture branch pools the second moments of an
 early feature map without regard to place, so it can only judge by texture; the contour branch must predict where the
-outlines of objects lie and judges by that map. Both are trained on the label too, and their logits join the main one, which
-sees the mean of the late features and, as one spoilt corner makes a tile uncountable, their greatest too.
+outlines of objects lie and judges by that map. Both are trained on the label too, and their logits join the main one.
+That sees the mean of the late features and, as one spoilt corner makes a tile uncountable, the greatest of each too.
 Every branch sees the tile with its own background made white.
 """
 

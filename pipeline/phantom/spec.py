@@ -40,6 +40,9 @@ NORMAL_MARROW: Mapping[str, float] = {
 EVEN_MARROW: Mapping[str, float] = dict.fromkeys(CELL_CLASSES, 1.0)
 """Every class alike: for training and contact sheets."""
 
+MYELOMA_MARROW: Mapping[str, float] = {**EVEN_MARROW, "plasma cell": 15.0}
+"""Plasma cells two of five: eccentric nuclei in wide cytoplasm, whose whole outline is the hardest to learn."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhantomSpec:

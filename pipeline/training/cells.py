@@ -34,7 +34,9 @@ class CellsTraining:
     shake: float = 0.12
     keep: float = 0.0
     stains: int = 2
-    stain: Augmentation = field(default_factory=lambda: Augmentation(stain=0.2, hue=0.4, saturation=0.5, blur=0.0))
+    stain: Augmentation = field(
+        default_factory=lambda: Augmentation(stain=0.2, tone=0.6, hue=0.4, saturation=0.5, blur=0.0)
+    )
     schedule: Schedule = field(default_factory=lambda: Schedule(epochs=6, learning_rate=1e-4, batch=8, seed=1))
 
 

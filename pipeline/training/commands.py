@@ -82,7 +82,10 @@ def train_decoder(
     encoder, decoder = official(sam) if sam else _mobile_sam()
     segmenter = CellSegmenter(encoder, decoder, CellsConfig(), torch.device("cpu"))
     samples: list[tuple[RgbImage, NDArray[Any]]] = list(inputs.sam_fields(folders, segmenter.mpp))
-    samples += [(s.image, s.labels) for s in synthetic.draw_fields(fields, inputs.SEED, progress=say)]
+    samples += [
+        (s.image, s.labels)
+        for s in synthetic.draw_fields(fields, inputs.SEED, progress=say, mixes=synthetic.TRAINING_MIXES)
+    ]
     if not samples:
         raise TrainingError("no fields to train on; give --fields or --synthetic")
     prompts = cells.gather(samples, segmenter, settings, say)

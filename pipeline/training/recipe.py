@@ -69,9 +69,9 @@ class Recipe:
     """Seeds and amounts; the defaults made the bundle that ships."""
 
     cells_each: int = 110
-    tile_slides: int = 9
+    tile_slides: int = 27
     thumbnail_slides: int = 24
-    fields: int = 16
+    fields: int = 96
     pretraining: pretrain.PretrainConfig = field(
         default_factory=lambda: pretrain.PretrainConfig(
             augmentation=Augmentation(stain=0.1, hue=0.15, saturation=0.25, blur=0.0, noise=0.0),
@@ -92,7 +92,7 @@ class Recipe:
     last: classes.ClassesConfig = LAST
     tiles: toi.ToiConfig = TILES
     tiles_last: toi.ToiConfig = TILES_LAST
-    collages: int = 1200
+    collages: int = 2400
     regions: roi.RoiConfig = field(
         default_factory=lambda: roi.RoiConfig(
             schedule=Schedule(epochs=30, learning_rate=2e-3, batch=4, weight_decay=1e-4, threads=1)
@@ -100,7 +100,8 @@ class Recipe:
     )
     decoder: cells.CellsTraining = field(
         default_factory=lambda: cells.CellsTraining(
-            schedule=Schedule(epochs=3, learning_rate=1e-4, batch=8, seed=1, threads=1, stop=2)
+            stains=3,
+            schedule=Schedule(epochs=4, learning_rate=2e-4, batch=8, ema=0.99, threads=1, bf16=True),
         )
     )
 
@@ -161,12 +162,12 @@ def _regions(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
 def _cells(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
     decoder = decoder_from_onnx(out / "sam_decoder.onnx")
     segmenter = CellSegmenter(OnnxEncoder(out / "sam_encoder.onnx"), decoder, CellsConfig(), torch.device("cpu"))
-    fields = synthetic.draw_fields(recipe.fields, 200_000, progress=say)
+    fields = synthetic.draw_fields(recipe.fields, 200_000, progress=say, mixes=synthetic.TRAINING_MIXES)
     prompts = cells.gather([(sample.image, sample.labels) for sample in fields], segmenter, recipe.decoder, say)
     save_weights(cells.train_cells(decoder, prompts, recipe.decoder, work / "cells", say), out / "cells.safetensors")
 
 
-def describe(real: Crops, temperature: float, version: str = "0.3.0") -> dict[str, Any]:
+def describe(real: Crops, temperature: float, version: str = "0.4.0") -> dict[str, Any]:
     """`bundle.json` without hashes: what each class was learnt from is said of every class."""
     seen = real.part("train")
     certain = seen.allowed[seen.allowed.sum(1) == 1].any(0)

@@ -3,7 +3,7 @@
 Seeds below 900,000 are for training; evaluation draws from above, so no smear is ever in both.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pipeline.domain import CELL_CLASSES, Box, RgbImage
 from pipeline.phantom.samples import FieldSample, render_cell, render_field
 from pipeline.phantom.slide import PhantomSlide
 from pipeline.phantom.smear import Zone
-from pipeline.phantom.spec import EVEN_MARROW, NORMAL_MARROW, Centre, PhantomSpec
+from pipeline.phantom.spec import EVEN_MARROW, MYELOMA_MARROW, NORMAL_MARROW, Centre, PhantomSpec
 from pipeline.phantom.truth import region_mask
 from pipeline.regions import RegionsConfig, pad
 from pipeline.tiles import TILE_UM, TilesConfig
@@ -25,6 +25,8 @@ from pipeline.training.loop import Progress, quiet
 EVALUATION_SEED = 900_000
 ZONES: tuple[Zone, ...] = ("junction", "junction", "body", "tail")
 FIELD_MPP = 180.0 / 1024
+MIXES = (EVEN_MARROW, NORMAL_MARROW)
+TRAINING_MIXES = (*MIXES, EVEN_MARROW, MYELOMA_MARROW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,12 +136,18 @@ def thumbnail(slide: PhantomSlide, config: RegionsConfig) -> tuple[RgbImage, NDA
     return image[:height, :width], mask[:height, :width]
 
 
-def draw_fields(count: int, seed: int, centre: Centre = "a", progress: Progress = quiet) -> list[FieldSample]:
-    """Fields of SAM's width with instance masks; every third crowded as in the body of the smear."""
+def draw_fields(
+    count: int,
+    seed: int,
+    centre: Centre = "a",
+    progress: Progress = quiet,
+    mixes: Sequence[Mapping[str, float]] = MIXES,
+) -> list[FieldSample]:
+    """Fields of SAM's width with instance masks, of each mix in turn; every third as crowded as the body."""
     fields = []
     for number in range(count):
         zone: Zone = "body" if number % 3 == 2 else "junction"
-        mix = NORMAL_MARROW if number % 2 else EVEN_MARROW
+        mix = mixes[number % len(mixes)]
         fields.append(
             render_field(seed + number, mpp=FIELD_MPP, centre=centre, zone=zone, composition=mix, artefacts=0.0)
         )

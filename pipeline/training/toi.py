@@ -136,7 +136,8 @@ def disc(side: int, generator: torch.Generator) -> Tensor:
     x, y, size = torch.rand(3, generator=generator)
     place = (torch.arange(side) + 0.5) / side
     away = torch.hypot(place[None, :] - x, place[:, None] - y)
-    return ((0.3 + 0.7 * size - away) / 0.1).clamp(0, 1)
+    covered: Tensor = ((0.3 + 0.7 * size - away) / 0.1).clamp(0, 1)
+    return covered
 
 
 def mirror(images: Tensor, labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
