@@ -1,32 +1,20 @@
-"""The steps that carry out a signature: encode ▸ deliver. What is signed is made again from what the run kept."""
+"""The steps that carry out a signature. What is signed is made again from what the run kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
-from dicom_io.results import ResultObject
-from node import cases
-from node.database import Database
 from node.dispatch import SIGNING
-from node.errors import CaseCancelled
 from node.intake import order_book
 from node.people.accounts import DEMO_REVIEWER
-from node.queues import Work
-from node.results import delivery_book, run_book
+from node.results import run_book
 from node.results.archive import analysis_file, load_analysis
-from node.results.delivery import destinations
-from node.results.result_writer import ResultWriter
 from node.results.run_book import RunRecord
 from node.review import marking, review_book
 from node.review.marking import Change
 from node.review.review_book import Signature
-from node.settings import Settings
-from node.tables import objects
-from node.views import CaseState
+from node.work.revision_steps import Draft, RevisionSteps, made_before, still
 from pipeline.domain import Analysis, DifferentialCount, Order, Report
 
 
@@ -38,17 +26,15 @@ class _Counted:
     changes: tuple[Change, ...]
 
 
-class SigningSteps:
-    """The steps of one signature, named by the revision of the result that it makes; each may be done twice."""
+class SigningSteps(RevisionSteps):
+    """Corrected SEG and ANN, verified SR, ORU and the files beside them."""
 
-    def __init__(self, settings: Settings, database: Database, work: Work, writer: ResultWriter) -> None:
-        self._settings = settings
-        self._database = database
-        self._work = work
-        self._writer = writer
+    stage = SIGNING
+    made = "the signed result is made"
+    remedy = "Requeue to make the signed result again."
 
-    def encode(self, case_id: str, revision: int) -> None:
-        """Make the signed result: corrected SEG and ANN, verified SR, ORU and the files beside them."""
+    def draft(self, case_id: str, revision: int) -> Draft:
+        """What was signed."""
         with self._database.read() as connection:
             case = still(connection, case_id, revision)
             signature = review_book.read_signature(connection, case_id, revision)
@@ -61,29 +47,7 @@ class SigningSteps:
             predecessors = made_before(connection, case_id, revision, counted.record.slide.study_instance_uid)
         before = None if replaced is None else self._analysis(replaced)[0].differential
         report = self._report(signature, counted, order, before)
-        made = self._writer.write(report, counted.record.files, predecessors, first_for_lis=first)
-        with self._database.write() as connection:
-            still(connection, case_id, revision)
-            self._writer.keep(connection, report, made)
-
-    def deliver(self, case_id: str, revision: int) -> None:
-        """Start the delivery to each destination; results still on their way to the LIS are overtaken."""
-        with self._database.write() as connection:
-            case = still(connection, case_id, revision)
-            if case.stage == SIGNING:
-                cases.move(connection, case_id, CaseState.DELIVERING, "the signed result is made", stage="deliver")
-            where = destinations(self._settings)
-            delivery_book.open_deliveries(connection, self._work, case_id, revision, where)
-            delivery_book.close_case(connection, case_id, revision)
-
-    def fail(self, case_id: str, revision: int, cause: str) -> None:
-        """Make the case a dead letter; the signature stands, and its result is made when a person requeues."""
-        with self._database.write() as connection:
-            try:
-                still(connection, case_id, revision)
-            except CaseCancelled:
-                return
-            cases.move(connection, case_id, CaseState.FAILED, f"{cause} Requeue to make the signed result again.")
+        return Draft(report=report, files=counted.record.files, predecessors=predecessors, first_for_lis=first)
 
     def _report(
         self, signature: Signature, counted: _Counted, order: Order | None, before: DifferentialCount | None
@@ -117,45 +81,11 @@ class SigningSteps:
         return marking.corrected(analysis, table, marks, self._settings.analysis), done
 
 
-def still(connection: Connection, case_id: str, revision: int) -> Row[Any]:
-    """The case, if this revision is what it is working on."""
-    case = cases.current(connection, case_id)
-    if case.revision != revision or case.state != CaseState.DELIVERING:
-        msg = f"revision {revision} of case {case_id} is over"
-        raise CaseCancelled(msg)
-    return case
-
-
 def _read_counted(connection: Connection, signature: Signature) -> _Counted:
     record = run_book.read_run(connection, signature.case_id, signature.run)
     assert record is not None  # a run without is not signed
     changes = review_book.read_changes(connection, signature.case_id, signature.run, until=signature.version)
     return _Counted(record=record, changes=changes)
-
-
-def made_before(connection: Connection, case_id: str, revision: int, study: str) -> tuple[ResultObject, ...]:
-    """The objects of the newest revision below this one that has any."""
-    newest = sa.select(sa.func.max(objects.c.revision)).where(
-        objects.c.case_id == case_id, objects.c.revision < revision
-    )
-    rows = connection.execute(
-        sa.select(objects).where(
-            objects.c.case_id == case_id,
-            objects.c.revision == newest.scalar_subquery(),
-            objects.c.sop_instance_uid != "",
-        )
-    )
-    return tuple(
-        ResultObject(
-            kind=row.kind,
-            path=Path(row.path),
-            sop_class_uid=row.sop_class_uid,
-            sop_instance_uid=row.sop_instance_uid,
-            study_instance_uid=study,
-            series_instance_uid=row.series_instance_uid,
-        )
-        for row in rows
-    )
 
 
 def _reservations(signature: Signature) -> Sequence[str]:

@@ -1,31 +1,21 @@
-"""The steps that take a result back: encode ▸ deliver. What they send says that there is none, and why."""
+"""The steps that take a result back. What they send says that there is none, and why."""
 
-from node import cases
-from node.database import Database
 from node.dispatch import WITHDRAWING
-from node.errors import CaseCancelled
 from node.intake import order_book
-from node.queues import Work
-from node.results import delivery_book, run_book, withdrawal_book
-from node.results.delivery import destinations
-from node.results.result_writer import ResultWriter
-from node.settings import Settings
-from node.views import CaseState
-from node.work.signing_steps import made_before, still
+from node.results import run_book, withdrawal_book
+from node.work.revision_steps import Draft, RevisionSteps, made_before, still
 from pipeline.domain import Report, ResultStatus
 
 
-class WithdrawingSteps:
-    """The steps of one withdrawal, named by its revision of the result; each may be done twice."""
+class WithdrawingSteps(RevisionSteps):
+    """SR, ORU, PDF and result.json without a result."""
 
-    def __init__(self, settings: Settings, database: Database, work: Work, writer: ResultWriter) -> None:
-        self._settings = settings
-        self._database = database
-        self._work = work
-        self._writer = writer
+    stage = WITHDRAWING
+    made = "the withdrawal is made"
+    remedy = "Requeue to send the withdrawal again."
 
-    def encode(self, case_id: str, revision: int) -> None:
-        """Make SR, ORU, PDF and result.json without a result."""
+    def draft(self, case_id: str, revision: int) -> Draft:
+        """That there is no result, and why."""
         with self._database.read() as connection:
             case = still(connection, case_id, revision)
             withdrawal = withdrawal_book.read(connection, case_id, revision)
@@ -46,26 +36,4 @@ class WithdrawingSteps:
             revision=revision,
             remarks=("A person has taken back every result that was sent before under this number.",),
         )
-        made = self._writer.write(report, record.files, predecessors)
-        with self._database.write() as connection:
-            still(connection, case_id, revision)
-            self._writer.keep(connection, report, made)
-
-    def deliver(self, case_id: str, revision: int) -> None:
-        """Tell each destination."""
-        with self._database.write() as connection:
-            case = still(connection, case_id, revision)
-            if case.stage == WITHDRAWING:
-                cases.move(connection, case_id, CaseState.DELIVERING, "the withdrawal is made", stage="deliver")
-            where = destinations(self._settings)
-            delivery_book.open_deliveries(connection, self._work, case_id, revision, where)
-            delivery_book.close_case(connection, case_id, revision)
-
-    def fail(self, case_id: str, revision: int, cause: str) -> None:
-        """Make the case a dead letter; the withdrawal stands, and everyone is told when a person requeues."""
-        with self._database.write() as connection:
-            try:
-                still(connection, case_id, revision)
-            except CaseCancelled:
-                return
-            cases.move(connection, case_id, CaseState.FAILED, f"{cause} Requeue to send the withdrawal again.")
+        return Draft(report=report, files=record.files, predecessors=predecessors)

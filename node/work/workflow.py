@@ -18,6 +18,7 @@ from node.results.delivery import Deliverer
 from node.results.notifier import Notifier
 from node.settings import Settings
 from node.work.case_steps import CaseSteps
+from node.work.revision_steps import RevisionSteps
 from node.work.signing_steps import SigningSteps
 from node.work.withdrawing_steps import WithdrawingSteps
 
@@ -64,25 +65,11 @@ class Workflows(DBOSConfiguredInstance):
 
     @DBOS.workflow(name=SIGN)
     def sign(self, case_id: str, revision: int) -> None:
-        try:
-            self._step("encode", self._signing.encode, case_id, revision)
-            self._step("deliver", self._signing.deliver, case_id, revision)
-        except CaseCancelled:
-            _log.info("signature ended: the case has gone on", case=case_id, revision=revision)
-        except Exception as exc:  # as above
-            _log.exception("signature failed", case=case_id, revision=revision, error=type(exc).__name__)
-            self._step("fail", self._signing.fail, case_id, revision, _cause(exc))
+        self._revise("signature", self._signing, case_id, revision)
 
     @DBOS.workflow(name=WITHDRAW)
     def withdraw(self, case_id: str, revision: int) -> None:
-        try:
-            self._step("encode", self._withdrawing.encode, case_id, revision)
-            self._step("deliver", self._withdrawing.deliver, case_id, revision)
-        except CaseCancelled:
-            _log.info("withdrawal ended: the case has gone on", case=case_id, revision=revision)
-        except Exception as exc:  # as above
-            _log.exception("withdrawal failed", case=case_id, revision=revision, error=type(exc).__name__)
-            self._step("fail", self._withdrawing.fail, case_id, revision, _cause(exc))
+        self._revise("withdrawal", self._withdrawing, case_id, revision)
 
     @DBOS.workflow(name=SETTLE)
     def settle(self, series: str) -> None:
@@ -107,6 +94,16 @@ class Workflows(DBOSConfiguredInstance):
     @DBOS.workflow(name=NOTIFY)
     def notify(self, case_id: str, reason: str, attempt: int) -> None:
         self._step("notify", self._notifier.attempt, case_id, reason, attempt)
+
+    def _revise(self, what: str, steps: RevisionSteps, case_id: str, revision: int) -> None:
+        try:
+            self._step("encode", steps.encode, case_id, revision)
+            self._step("deliver", steps.deliver, case_id, revision)
+        except CaseCancelled:
+            _log.info(f"{what} ended: the case has gone on", case=case_id, revision=revision)
+        except Exception as exc:  # as for a run
+            _log.exception(f"{what} failed", case=case_id, revision=revision, error=type(exc).__name__)
+            self._step("fail", steps.fail, case_id, revision, _cause(exc))
 
     def _step(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         retry = self._settings.retry
