@@ -62,12 +62,13 @@ class OpenedCases:
     def _is_kept(self, key: tuple[str, str, str]) -> bool:
         now = datetime.now(UTC)
         with self._lock:
-            self._kept = {other: at for other, at in self._kept.items() if now - at < EVERY}
-            return key in self._kept
+            return now - self._kept.get(key, now - EVERY) < EVERY
 
     def _keep(self, key: tuple[str, str, str]) -> None:
+        now = datetime.now(UTC)
         with self._lock:
-            self._kept[key] = datetime.now(UTC)
+            self._kept = {other: at for other, at in self._kept.items() if now - at < EVERY}
+            self._kept[key] = now
 
 
 def audit_opening(request: Request, sources: Sources, person: Viewer) -> None:
