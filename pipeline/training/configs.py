@@ -4,12 +4,15 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.errors import TrainingError
 from pipeline.training.loop import Schedule
 
-C = TypeVar("C")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+C = TypeVar("C", bound="DataclassInstance")
 
 
 def read_config(default: C, path: Path | None) -> C:
@@ -39,19 +42,19 @@ def change(config: C, given: Mapping[str, Any], where: str) -> C:
     TrainingError
         A key is unknown or a value has another type than the default.
     """
-    known = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    known = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in known:
             raise TrainingError(f"{where}: unknown key {key}; known are {', '.join(known)}")
         old = known[key]
-        if dataclasses.is_dataclass(old) and isinstance(value, Mapping):
+        if dataclasses.is_dataclass(old) and not isinstance(old, type) and isinstance(value, Mapping):
             values[key] = change(old, value, f"{where} [{key}]")
         elif old is None or type(value) is type(old) or (isinstance(old, float) and type(value) is int):
             values[key] = float(value) if isinstance(old, float) else value
         else:
             raise TrainingError(f"{where}: {key} must be {type(old).__name__}, not {type(value).__name__}")
-    return dataclasses.replace(config, **values)  # type: ignore[type-var]
+    return dataclasses.replace(config, **values)
 
 
 def least(config: C, amounts: Mapping[str, Any]) -> C:
@@ -60,7 +63,7 @@ def least(config: C, amounts: Mapping[str, Any]) -> C:
     What a run learns is nothing; that it goes through every step on a site's own data is known in minutes.
     """
     values: dict[str, Any] = {}
-    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+    for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if isinstance(value, Schedule):
             values[field.name] = dataclasses.replace(
@@ -70,4 +73,4 @@ def least(config: C, amounts: Mapping[str, Any]) -> C:
             values[field.name] = least(value, amounts)
         elif field.name in amounts:
             values[field.name] = amounts[field.name]
-    return dataclasses.replace(config, **values)  # type: ignore[type-var]
+    return dataclasses.replace(config, **values)

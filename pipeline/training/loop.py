@@ -173,7 +173,7 @@ def _step(
         with torch.autocast(batch[0].device.type, torch.bfloat16, enabled=bf16 or batch[0].is_cuda):
             loss = loss_of(batch)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
         optimiser.step()
     except (RuntimeError, MemoryError) as exc:
