@@ -24,6 +24,7 @@ from dicom_io.store import FileStore, InstanceHeader
 from hl7.results import ResultsConfig, encode_oru
 from node import cases
 from node.actions import CaseActions
+from node.cases import list_cases, read_case
 from node.codes import load_codes
 from node.database import Database
 from node.intake.linking import Linking
@@ -40,7 +41,7 @@ from node.review.cell_book import CellBook
 from node.review.reviewing import Reviewing
 from node.settings import IntakeSettings, Settings, WebSettings
 from node.tables import accounts, deliveries, instances, objects, orders, slides
-from node.views import CaseState, Check
+from node.views import CaseState, CaseView, Check
 from node.web.classes import class_views
 from node.web.dicomweb import Receiver
 from node.web.sources import WebSources
@@ -373,3 +374,11 @@ def _overview(report: Report) -> Image.Image:
     for cell in report.analysis.cells if report.analysis else ():
         pen.polygon([(x / 2, y / 2) for x, y in cell.polygon], outline=(75, 47, 127), fill=(190, 170, 215))
     return picture
+
+
+def only_case(database: Database) -> CaseView:
+    """The case of a database that has one."""
+    (row,) = list_cases(database).rows
+    view = read_case(database, row.case_id)
+    assert view is not None
+    return view

@@ -7,6 +7,8 @@ import pytest
 from dbos import DBOS
 
 from node.database import Database
+from node.intake.intake import Intake
+from node.intake.linking import Linking
 from node.opening import prepare
 from node.queues import Work
 from node.settings import IntakeSettings, Settings
@@ -36,6 +38,16 @@ def work(url: str, database: Database) -> Iterator[Work]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path, intake=IntakeSettings(quiet_s=0.001, incomplete_s=0.001))
+
+
+@pytest.fixture
+def intake(settings: Settings, database: Database, work: Work) -> Intake:
+    return Intake(settings, database, work)
+
+
+@pytest.fixture
+def linking(settings: Settings, database: Database, work: Work) -> Linking:
+    return Linking(settings.intake, database, work)
 
 
 @pytest.fixture

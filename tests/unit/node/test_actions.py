@@ -20,7 +20,6 @@ from node.intake.linking import Linking
 from node.people.accounts import Person, Role
 from node.queues import Work
 from node.results.run_book import RunRecord, keep_run
-from node.settings import Settings
 from node.tables import audit, orders
 from node.tables import cases as case_table
 from node.views import CaseRow, CaseState, CaseView
@@ -31,16 +30,6 @@ from tests.slides import SERIES, write_slide
 ANNA = Person(name="anna", full_name="Dr. Anna Beispiel", role=Role.REVIEWER)
 ELSE = {"accession_number": "S26-99", "container_ids": (), "specimen_ids": ()}  # nothing of it names the slide
 PRELIMINARY = ResultStatus.PRELIMINARY
-
-
-@pytest.fixture
-def intake(settings: Settings, database: Database, work: Work) -> Intake:
-    return Intake(settings, database, work)
-
-
-@pytest.fixture
-def linking(settings: Settings, database: Database, work: Work) -> Linking:
-    return Linking(settings.intake, database, work)
 
 
 @pytest.fixture

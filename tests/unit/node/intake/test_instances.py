@@ -10,15 +10,8 @@ from dicom_io.errors import InstanceRejected
 from dicom_io.store import FileStore, InstanceHeader
 from node.database import Database
 from node.intake.intake import Intake
-from node.queues import Work
-from node.settings import Settings
 from node.tables import instances, slides
 from tests.slides import SERIES, write_slide
-
-
-@pytest.fixture
-def intake(settings: Settings, database: Database, work: Work) -> Intake:
-    return Intake(settings, database, work)
 
 
 @pytest.fixture

@@ -30,16 +30,6 @@ Kept = Callable[[Path], InstanceHeader]
 
 
 @pytest.fixture
-def intake(settings: Settings, database: Database, work: Work) -> Intake:
-    return Intake(settings, database, work)
-
-
-@pytest.fixture
-def linking(settings: Settings, database: Database, work: Work) -> Linking:
-    return Linking(settings.intake, database, work)
-
-
-@pytest.fixture
 def headers(tmp_path: Path) -> list[InstanceHeader]:
     """The instances of a slide, kept but not yet indexed."""
     store = FileStore(tmp_path / "store")

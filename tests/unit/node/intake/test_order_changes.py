@@ -18,25 +18,16 @@ from node.intake.linking import Linking
 from node.queues import Work
 from node.settings import IntakeSettings, Settings
 from node.tables import messages, orders
-from node.views import CaseState, CaseView
+from node.views import CaseState
 from pipeline.domain import EntityId, Order
 from tests.builders import build_order, build_patient
 from tests.slides import SERIES, write_slide
+from tests.stored_cases import only_case
 
 AT = datetime(2026, 10, 5, 9, tzinfo=UTC)
 PLACED = "ORC|NW|PL-1001^LIS\rOBR|1|PL-1001^LIS||47286-0\r"
 PID = "PID|1||TEST-4711^^^HOSP^MR||Muster^Maria||19610402|F\r"
 Say = Callable[..., tuple[str, list[str]]]
-
-
-@pytest.fixture
-def intake(settings: Settings, database: Database, work: Work) -> Intake:
-    return Intake(settings, database, work)
-
-
-@pytest.fixture
-def linking(settings: Settings, database: Database, work: Work) -> Linking:
-    return Linking(settings.intake, database, work)
 
 
 @pytest.fixture
@@ -56,13 +47,6 @@ def say(intake: Intake) -> Say:
 def message(*lines: str, control_id: str, trigger: str = "O21") -> bytes:
     head = f"MSH|^~\\&|LIS|HOSP|NODE|LAB|20261005||OML^{trigger}|{control_id}|P|2.5.1\r"
     return (head + "".join(lines)).encode()
-
-
-def only_case(database: Database) -> CaseView:
-    (row,) = list_cases(database).rows
-    view = read_case(database, row.case_id)
-    assert view is not None
-    return view
 
 
 def only_order(database: Database) -> Order:

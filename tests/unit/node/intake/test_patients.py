@@ -9,15 +9,15 @@ import sqlalchemy as sa
 from hl7.messages import read_message
 from hl7.placer import encode_order
 from node import cases
-from node.cases import list_cases, read_case
 from node.database import Database
 from node.intake.intake import Intake
 from node.queues import Work
 from node.settings import Settings
 from node.tables import cases as case_table
 from node.tables import messages
-from node.views import CaseState, CaseView
+from node.views import CaseState
 from tests.builders import build_order, build_patient
+from tests.stored_cases import only_case
 
 AT = datetime(2026, 10, 5, 9, tzinfo=UTC)
 PID = "PID|1||{}^^^{}^MR||Meier^Maria||19610402|\r"
@@ -40,13 +40,6 @@ def say(intake: Intake) -> Say:
         return next(segment.value(1) for segment in read_message(answer).segments if segment.name == "MSA")
 
     return adt
-
-
-def only_case(database: Database) -> CaseView:
-    (row,) = list_cases(database).rows
-    view = read_case(database, row.case_id)
-    assert view is not None
-    return view
 
 
 def kept(database: Database) -> int:

@@ -14,7 +14,6 @@ from node.cases import list_cases
 from node.database import Database
 from node.intake.intake import Intake
 from node.intake.linking import Linking
-from node.queues import Work
 from node.settings import IntakeSettings, Settings
 from node.tables import orders, slides
 from node.views import CaseRow, CaseState
@@ -30,16 +29,6 @@ PID = "PID|1||TEST-4711^^^HOSP^MR||Muster^Maria||19610402|F"
 def settings(tmp_path: Path) -> Settings:
     """A site where a slide is settled after an hour, unless something says earlier that it is whole."""
     return Settings(home=tmp_path, intake=IntakeSettings(quiet_s=3600, incomplete_s=7200))
-
-
-@pytest.fixture
-def intake(settings: Settings, database: Database, work: Work) -> Intake:
-    return Intake(settings, database, work)
-
-
-@pytest.fixture
-def linking(settings: Settings, database: Database, work: Work) -> Linking:
-    return Linking(settings.intake, database, work)
 
 
 @pytest.fixture

@@ -28,34 +28,22 @@ from node.results.result_writer import ResultWriter
 from node.review import review_book
 from node.review.marking import Wanted
 from node.review.reviewing import Reviewing
-from node.settings import IntakeSettings, LisSettings, PacsSettings, Settings
+from node.settings import IntakeSettings, LisSettings, Settings
 from node.tables import deliveries, objects, slides
 from node.views import CaseState, CaseView
 from node.work.signing_steps import SigningSteps
 from pipeline.domain import CELL_CLASSES, ResultStatus
 from tests.builders import build_analysis, build_cells, build_report
 from tests.slides import SERIES
-from tests.stored_cases import Site, small_case
+from tests.stored_cases import Site
 
 PETRA = Person(name="petra", full_name="Dr. Petra Prüfer", role=Role.REVIEWER)
 KINDS = {"SEG", "SEGROI", "ANN", "SR", "SR3D", "ORU", "RESULT", "GEOJSON", "OVERVIEW", "PDF"}
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    lis = LisSettings(name="lis", host="127.0.0.1", port=1)
-    pacs = PacsSettings(name="pacs", ae_title="PACS", host="127.0.0.1", port=1)
-    return Settings(home=tmp_path, lis=(lis,), pacs=(pacs,))
-
-
-@pytest.fixture
 def steps(site: Site, settings: Settings) -> SigningSteps:
     return SigningSteps(settings, site.database, site.work, ResultWriter(settings, load_codes()))
-
-
-@pytest.fixture
-def case_id(site: Site, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return small_case(site, tmp_path_factory.mktemp("scanner"))
 
 
 @pytest.fixture

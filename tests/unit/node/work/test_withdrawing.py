@@ -1,7 +1,6 @@
 """A result that is taken back: what everyone is told, and what becomes of its signature, its pages and its slide."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pydicom import dcmread
@@ -20,7 +19,7 @@ from node.results.result_writer import ResultWriter
 from node.review import review_book
 from node.review.marking import Wanted
 from node.review.training_data import training_files
-from node.settings import LisSettings, PacsSettings, Settings
+from node.settings import Settings
 from node.tables import deliveries
 from node.views import CaseState, CaseView
 from node.web.sources import WebSources
@@ -28,17 +27,10 @@ from node.work.signing_steps import SigningSteps
 from node.work.withdrawing_steps import WithdrawingSteps
 from pipeline.domain import ResultStatus
 from tests.slides import SERIES
-from tests.stored_cases import Site, small_case
+from tests.stored_cases import Site
 
 PETRA = Person(name="petra", full_name="Dr. Petra Prüfer", role=Role.REVIEWER)
 WITHDRAW = Deed(name=ActionName.WITHDRAW, reason="the glass of another patient")
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    lis = LisSettings(name="lis", host="127.0.0.1", port=1)
-    pacs = PacsSettings(name="pacs", ae_title="PACS", host="127.0.0.1", port=1)
-    return Settings(home=tmp_path, lis=(lis,), pacs=(pacs,))
 
 
 @pytest.fixture
@@ -51,11 +43,6 @@ def sources(site: Site, settings: Settings) -> Iterator[WebSources]:
 @pytest.fixture
 def steps(site: Site, settings: Settings) -> WithdrawingSteps:
     return WithdrawingSteps(settings, site.database, site.work, ResultWriter(settings, load_codes()))
-
-
-@pytest.fixture
-def case_id(site: Site, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return small_case(site, tmp_path_factory.mktemp("scanner"))
 
 
 def seen(site: Site, case_id: str) -> CaseView:
