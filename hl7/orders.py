@@ -177,24 +177,28 @@ def _order_message(message: Message, fields: FieldOrder) -> OrderMessage:
     return OrderMessage(
         header=message.header,
         kind=kind,
-        requests=tuple(_with_all_specimens(request, requests) for request in requests),
+        requests=tuple(_with_all_specimens(requests)),
         prior_results=groups.prior_results,
         patient=groups.patient,
     )
 
 
-def _with_all_specimens(request: OrderRequest, requests: Sequence[OrderRequest]) -> OrderRequest:
+def _with_all_specimens(requests: Sequence[OrderRequest]) -> Iterator[OrderRequest]:
     """A message that is grouped by specimen repeats an order below each of its specimens: it is one order of all."""
-    same = [other.order for other in requests if _identity(other) == _identity(request)]
-    order = replace(
-        request.order,
-        container_ids=tuple(dict.fromkeys(value for order in same for value in order.container_ids)),
-        specimen_ids=tuple(dict.fromkeys(value for order in same for value in order.specimen_ids)),
-        specimen_type=same[0].specimen_type,
-        collected_at=same[0].collected_at,
-        comments=tuple(dict.fromkeys(value for order in same for value in order.comments)),
-    )
-    return replace(request, order=order)
+    repeated: dict[tuple[object, ...], list[Order]] = {}
+    for request in requests:
+        repeated.setdefault(_identity(request), []).append(request.order)
+    for request in requests:
+        same = repeated[_identity(request)]
+        order = replace(
+            request.order,
+            container_ids=tuple(dict.fromkeys(value for order in same for value in order.container_ids)),
+            specimen_ids=tuple(dict.fromkeys(value for order in same for value in order.specimen_ids)),
+            specimen_type=same[0].specimen_type,
+            collected_at=same[0].collected_at,
+            comments=tuple(dict.fromkeys(value for order in same for value in order.comments)),
+        )
+        yield replace(request, order=order)
 
 
 def _identity(request: OrderRequest) -> tuple[object, ...]:
