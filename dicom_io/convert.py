@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydicom import config
+
 from dicom_io.errors import SlideError
 
 
@@ -27,6 +29,8 @@ def convert_slide(file: Path, out: Path) -> tuple[Path, ...]:
     except ImportError as exc:
         msg = "convert needs wsidicomizer: install it with pip install 'marrow-node[convert]'"
         raise SlideError(msg) from exc
+    config.future_behavior(enable_future=False)  # its import turns this and the next on for the whole process
+    config.enforce_valid_values = False
     out.mkdir(parents=True, exist_ok=True)
     try:
         written = WsiDicomizer.convert(file, out, include_label=False, include_overview=False, include_thumbnail=False)

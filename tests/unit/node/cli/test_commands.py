@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -170,6 +171,8 @@ def test_vendor_slide_that_is_none(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.svs").write_text("no slide")
     assert "a.svs" in refused(run("convert", tmp_path / "a.svs", "--out", tmp_path / "out"))
     assert "b.svs: no such file" in refused(run("convert", tmp_path / "b.svs", "--out", tmp_path / "out"))
+    found = pydicom.config.INVALID_KEYWORD_BEHAVIOR, pydicom.config.enforce_valid_values
+    assert found == ("WARN", False), "wsidicomizer may not change pydicom for the whole process"
 
 
 def test_classify_one_line_each(run: Run, tmp_path: Path) -> None:
