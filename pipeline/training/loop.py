@@ -91,7 +91,7 @@ def fit(
     Raises
     ------
     TrainingError
-        The folder holds a run of another config.
+        The folder holds a run of another config, or the loss is no longer a number.
     OutOfMemory
         The batch does not fit.
 
@@ -122,6 +122,11 @@ def fit(
                 average.update(model)
             seen += 1
             progress((epoch * steps + seen) / total, f"epoch {epoch + 1}/{schedule.epochs} loss {sum_loss / seen:.4f}")
+        if not math.isfinite(sum_loss):
+            raise TrainingError(
+                f"{folder}: the loss of epoch {epoch + 1} is not a number; the epochs before are kept, "
+                "start anew in another folder with a lower schedule.learning_rate"
+            )
         row = {"epoch": epoch + 1.0, "loss": sum_loss / max(1, seen)}
         if validate is not None:
             model.eval()

@@ -100,3 +100,21 @@ def test_memory_that_ends_says_what_to_lower(tmp_path: Path) -> None:
             tmp_path,
             {"stage": "line"},
         )
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_epochs_before(tmp_path: Path) -> None:
+    model = nn.Linear(1, 1)
+
+    def batches(epoch: int) -> Iterable[Batch]:
+        return [(torch.full((4, 1), 1.0 if epoch == 0 else torch.nan),)]
+
+    def run() -> None:
+        groups = [{"params": list(model.parameters())}]
+        schedule = Schedule(epochs=2, learning_rate=0.1, batch=4, threads=1)
+        fit(model, groups, batches, 1, lambda batch: model(batch[0]).mean(), schedule, tmp_path, {"stage": "line"})
+
+    with pytest.raises(TrainingError, match=r"loss of epoch 2 is not a number.*lower schedule\.learning_rate"):
+        run()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert len(state["history"]) == 1
+    assert all(value.isfinite().all() for value in state["model"].values())
