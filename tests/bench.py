@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -65,9 +65,9 @@ def storescp(folder: Path) -> Iterator[int]:
         process.wait()
 
 
-def seconds(server: Callable[[Path], object], folder: Path, slide: Path) -> float:
+def seconds(server: Callable[[Path], AbstractContextManager[int]], folder: Path, slide: Path) -> float:
     """How long dcmsend takes to bring the slide to a fresh server."""
-    with server(folder) as port:  # type: ignore[attr-defined]  # a context manager yielding the port
+    with server(folder) as port:
         start = time.perf_counter()
         subprocess.run(["dcmsend", "127.0.0.1", str(port), "--scan-directories", slide], check=True)
         return time.perf_counter() - start

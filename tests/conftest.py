@@ -20,7 +20,7 @@ def shared() -> Path:
         message = f"the development data is absent: put it at {folder}"
         if os.environ.get("CI"):
             pytest.fail(message)
-        pytest.skip(message)
+        pytest.skip(message)  # a developer may not have the data; CI does
     return folder
 
 

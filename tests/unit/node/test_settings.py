@@ -105,7 +105,7 @@ def test_list_in_the_environment_is_json(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
-        load_settings().dicom.port = 1  # type: ignore[misc]
+        load_settings().dicom.port = 1  # type: ignore[misc] # the assignment that must fail
 
 
 def test_archive_by_stow() -> None:

@@ -1,6 +1,7 @@
 """Which order a slide belongs to, and when a person must look."""
 
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -11,20 +12,20 @@ from tests.builders import build_order, build_patient
 KEYS = ("accession", "container", "specimen")
 
 
-def build_identity(**changes: object) -> SlideIdentity:
-    values = {
+def build_identity(**changes: Any) -> SlideIdentity:
+    values: dict[str, Any] = {
         "accession_number": "S26-00017",
         "container_identifier": "S26-00017-A-1",
         "specimen_identifier": "S26-00017-A",
         "patient": build_patient(),
         **changes,
     }
-    return SlideIdentity(**values)  # type: ignore[arg-type]
+    return SlideIdentity(**values)
 
 
-def find(slide: SlideIdentity, *orders: Order, **options: object) -> Match:
+def find(slide: SlideIdentity, *orders: Order, **options: Any) -> Match:
     candidates = [(f"O{number}", order) for number, order in enumerate(orders)]
-    return match(slide, candidates, KEYS, **options)  # type: ignore[arg-type]
+    return match(slide, candidates, KEYS, **options)
 
 
 def test_nothing_matches_an_unknown_slide() -> None:
