@@ -118,15 +118,15 @@ def fit(
             for group, scale in zip(optimiser.param_groups, scales, strict=True):
                 group["lr"] = rate * scale
             sum_loss += _step(model, tuple(part.to(place) for part in batch), loss_of, optimiser, schedule.bf16)
+            if not math.isfinite(sum_loss):
+                raise TrainingError(
+                    f"{folder}: the loss of epoch {epoch + 1} is not a number; the epochs before are kept, "
+                    "start anew in another folder with a lower schedule.learning_rate"
+                )
             if average is not None:
                 average.update(model)
             seen += 1
             progress((epoch * steps + seen) / total, f"epoch {epoch + 1}/{schedule.epochs} loss {sum_loss / seen:.4f}")
-        if not math.isfinite(sum_loss):
-            raise TrainingError(
-                f"{folder}: the loss of epoch {epoch + 1} is not a number; the epochs before are kept, "
-                "start anew in another folder with a lower schedule.learning_rate"
-            )
         row = {"epoch": epoch + 1.0, "loss": sum_loss / max(1, seen)}
         if validate is not None:
             model.eval()
