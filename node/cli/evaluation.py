@@ -62,6 +62,9 @@ def baselines(
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every network.")] = None,
     side: Annotated[int | None, typer.Option(min=32, help="Side of every image in pixels.")] = None,
     skip: Annotated[str, typer.Option(help="Networks to leave out, such as VGG16,ResNeXt101_32x8d.")] = "",
+    imagenet: Annotated[
+        Path | None, typer.Option(help="efficientnet-lite0-57934424.pth: classifiers that start from it, too.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
 ) -> None:
     """Published networks (U-Net, DeepLabV3, ResNet50, VGG16, ViT ...) beside ours, all trained the same way."""
@@ -71,5 +74,5 @@ def baselines(
     left_out = [name.strip() for name in skip.split(",") if name.strip()]
     chosen = scale_of(scale, steps=steps, side=side, threads=threads, skip=left_out)
     with bar("baselines") as say:
-        table = compare(chosen, out, real, stages_of(stages), say)
+        table = compare(chosen, out, real, stages_of(stages), imagenet, say)
     print(markdown(table))

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import update_bn
 
 from pipeline import metrics
 from pipeline.errors import TrainingError
-from pipeline.evaluation.rivals import CLASSES, REGIONS, TILES, Build
+from pipeline.evaluation.rivals import CLASSES, FROM_IMAGENET, REGIONS, TILES, Build, from_imagenet
 from pipeline.training import roi, toi
 from pipeline.training.augment import Augmentation, augment, centre
 from pipeline.training.classes import draw_weights, partial_cross_entropy
@@ -89,7 +89,7 @@ def scale_of(
     TrainingError
         There is no scale of that name, the side does not suit every network, or one to skip is unknown.
     """
-    known = {*REGIONS, *TILES, *CLASSES}
+    known = {*REGIONS, *TILES, *CLASSES, *FROM_IMAGENET}
     if unknown := [network for network in skip if network not in known]:
         raise TrainingError(f"no network {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     if name not in SCALES:
@@ -144,9 +144,14 @@ def compare_tiles(
 
 
 def compare_classes(
-    train: Crops, tests: Mapping[str, Crops], scale: StageScale, folder: Path, progress: Progress = quiet
+    train: Crops,
+    tests: Mapping[str, Crops],
+    scale: StageScale,
+    folder: Path,
+    imagenet: Path | None = None,
+    progress: Progress = quiet,
 ) -> dict[str, Row]:
-    """Accuracy on each of `tests`, which is named in the row."""
+    """Accuracy on each of `tests`, which is named in the row; with `imagenet` also of what can start from there."""
     schedule = _schedule(scale, scale.steps * scale.batch)
     weights = torch.from_numpy(draw_weights(train, 0.5, 0.5))
 
@@ -168,7 +173,8 @@ def compare_classes(
     def figures(model: nn.Module) -> Row:
         return {name: _accuracy(model, crops, scale.side) for name, crops in tests.items()}
 
-    return _compare(CLASSES, fitted, figures, scale, folder, progress)
+    builds = {**CLASSES, **(from_imagenet(imagenet) if imagenet else {})}
+    return _compare(builds, fitted, figures, scale, folder, progress)
 
 
 def with_statistics(model: nn.Module, batches: Iterable[Batch], most: int = 20) -> nn.Module:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import TrainingError
 from pipeline.evaluation.baselines import Row, Scale, StageScale, compare_classes, compare_regions, compare_tiles
+from pipeline.evaluation.rivals import FROM_IMAGENET
 from pipeline.metrics import wilson
 from pipeline.phantom.spec import Centre
 from pipeline.training import synthetic
@@ -33,7 +34,12 @@ TITLES = {"regions": "Regions (ROI)", "tiles": "Tiles (TOI)", "classes": "Classe
 
 
 def compare(
-    scale: Scale, out: Path, real: Path | None, stages: Sequence[str] = STAGES, progress: Progress = quiet
+    scale: Scale,
+    out: Path,
+    real: Path | None,
+    stages: Sequence[str] = STAGES,
+    imagenet: Path | None = None,
+    progress: Progress = quiet,
 ) -> dict[str, Any]:
     """Train and judge every network of the stages asked for; what is already in `out` is kept.
 
@@ -41,6 +47,8 @@ def compare(
     ----------
     real
         The folder that holds `mll`; None compares the classifiers on synthetic cells alone.
+    imagenet
+        EfficientNet-Lite0's ImageNet file; without it every classifier starts from random weights.
 
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -48,7 +56,7 @@ def compare(
     measures: Mapping[str, Callable[[Progress], tuple[dict[str, Row], dict[str, int]]]] = {
         "regions": lambda say: _regions(scale.regions, out, say),
         "tiles": lambda say: _tiles(scale.tiles, out, say),
-        "classes": lambda say: _classes(scale.classes, out, real, say),
+        "classes": lambda say: _classes(scale.classes, out, real, imagenet, say),
     }
     for number, stage in enumerate(stages):
 
@@ -99,7 +107,9 @@ def _tiles(scale: StageScale, out: Path, say: Progress) -> tuple[dict[str, Row],
     return rows, {"tiles to train": len(train.images), "tiles to test": len(test.images)}
 
 
-def _classes(scale: StageScale, out: Path, real: Path | None, say: Progress) -> tuple[dict[str, Row], dict[str, int]]:
+def _classes(
+    scale: StageScale, out: Path, real: Path | None, imagenet: Path | None, say: Progress
+) -> tuple[dict[str, Row], dict[str, int]]:
     def drawn(name: str, each: int, seed: int, centre: Centre) -> Crops:
         def arrays() -> dict[str, NDArray[Any]]:
             cells = synthetic.draw_cells(each, seed, centre, progress=say)
@@ -114,7 +124,7 @@ def _classes(scale: StageScale, out: Path, real: Path | None, say: Progress) -> 
         marrow = CellFolder(root=real / "mll", mpp=MLL_MPP)
         train = join([train, read_cells(marrow, "train", 2 * scale.train)])
         tests["mll"] = read_cells(marrow, "test", 4 * scale.test)
-    rows = compare_classes(train, tests, scale, out / "classes", say)
+    rows = compare_classes(train, tests, scale, out / "classes", imagenet, say)
     return rows, {"cells to train": len(train), **{f"cells to test, {name}": len(c) for name, c in tests.items()}}
 
 
@@ -135,10 +145,14 @@ def markdown(table: Mapping[str, Any]) -> str:
         parts += [
             "",
             f"{scale['side']} px, {scale['steps']} steps of {scale['batch']} images, AdamW {scale['learning_rate']:g}, "
-            f"random first weights; {amounts}.{_noise(table[stage])}",
+            f"random first weights{_but(rows)}; {amounts}.{_noise(table[stage])}",
             "",
         ]
     return "\n".join(parts)
+
+
+def _but(rows: Mapping[str, Any]) -> str:
+    return " unless from ImageNet" if any(name in FROM_IMAGENET for name in rows) else ""
 
 
 def _noise(stage: Mapping[str, Any]) -> str:

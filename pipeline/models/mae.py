@@ -240,13 +240,26 @@ def lite0(weights: Sequence[Tensor] = ()) -> EfficientNet:
         A tensor of `weights` has another shape than the network's.
 
     """
-    net: EfficientNet = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    net = published_lite0(weights).eval()
+    fold_normalisation(net)
+    return net
+
+
+def published_lite0(weights: Sequence[Tensor] = ()) -> EfficientNet:
+    """EfficientNet-Lite0 as timm has it, with its 1000 classes of ImageNet.
+
+    Raises
+    ------
+    ValueError
+        A tensor of `weights` has another shape than the network's.
+
+    """
+    net: EfficientNet = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     own = net.state_dict()
     if weights:
         if len(own) != len(weights) or any(a.shape != b.shape for a, b in zip(own.values(), weights, strict=True)):
             raise ValueError("not the weights of EfficientNet-Lite0")
         net.load_state_dict(dict(zip(own, weights, strict=True)))
-    fold_normalisation(net)
     return net
 
 

