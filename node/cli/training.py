@@ -102,13 +102,18 @@ def classes(
 
 @train.command()
 def sources(
-    out: Out, cells: Cells = None, config: Config = None, encoder: Encoder = None, imagenet: Imagenet = None
+    out: Out,
+    cells: Cells = None,
+    synthetic: Synthetic = 0,
+    config: Config = None,
+    encoder: Encoder = None,
+    imagenet: Imagenet = None,
 ) -> None:
     """Leave one source out: each folder's cells classed by a model trained on the others."""
     from pipeline.training import commands
 
     with bar("sources") as say:
-        found = commands.compare_sources(out, config, cells or [], encoder, imagenet, say)
+        found = commands.compare_sources(out, config, cells or [], encoder, imagenet, synthetic, say)
     table = Table("source left out", "trained on", "tested on", "accuracy", "among shared classes")
     for one in found:
         figures = f"{one.accuracy:.3f}", f"{one.accuracy_among_shared:.3f}"

@@ -21,6 +21,7 @@ from pipeline.models.mae import CellClassifier, CellEncoder, Encoder, new_encode
 from pipeline.models.sam import SAM_ENCODER, OnnxEncoder, PromptDecoder, decoder_from_onnx, official
 from pipeline.training import cells, classes, inputs, pretrain, roi, synthetic, toi
 from pipeline.training.configs import read_config
+from pipeline.training.datasets import join
 from pipeline.training.loop import Progress, quiet, refuse_another
 from pipeline.training.pack import NETWORK, TEMPERATURE
 from pipeline.training.sources import LeftOut, leave_one_source_out
@@ -150,14 +151,19 @@ def compare_sources(
     folders: Sequence[str],
     encoder: Path | None,
     imagenet: Path | None,
+    each: int = 0,
     say: Progress = quiet,
 ) -> tuple[LeftOut, ...]:
-    """Each source's cells classed by a model that never saw that source; also written to `sources.json`."""
+    """Each source's cells classed by a model that never saw that source; also written to `sources.json`.
+
+    `each` synthetic cells of every class are learnt from beside the other sources.
+    """
     start = _start(encoder, imagenet)
     settings = read_config(classes.ClassesConfig(**{} if imagenet else UNTAUGHT), config)
-    found = leave_one_source_out(
-        inputs.cell_sources(folders), lambda: start(settings.schedule.seed), settings, out, say
-    )
+    cells = inputs.cell_sources(folders)
+    if each:
+        cells = join([cells, synthetic.draw_cells(each, inputs.SEED, progress=say)])
+    found = leave_one_source_out(cells, lambda: start(settings.schedule.seed), settings, out, say)
     (out / "sources.json").write_text(json.dumps([asdict(one) for one in found], indent=2) + "\n")
     return found
 

@@ -1,7 +1,8 @@
 """Leave one source out: what a classifier is worth on cells of a centre it has never seen.
 
 The cells of one source (a folder given to training: one laboratory's stain, scanner and habits) are classed by a model
-trained on the others. Only classes that both sides name without doubt are asked for.
+trained on the others, and on synthetic cells where there are any. Only classes that real cells of both sides name
+without doubt are asked for.
 """
 
 from collections.abc import Callable
@@ -56,8 +57,9 @@ def _without(
     source: str, crops: Crops, model: CellClassifier, config: ClassesConfig, folder: Path, progress: Progress
 ) -> LeftOut:
     own = np.array([name == source for name in crops.sources], dtype=bool)
+    drawn = np.array([name == SYNTHETIC for name in crops.sources], dtype=bool)
     certain = crops.allowed.sum(1) == 1
-    shared = crops.allowed[own & certain].any(0) & crops.allowed[~own & certain].any(0)
+    shared = crops.allowed[own & certain].any(0) & crops.allowed[~own & ~drawn & certain].any(0)
     rest = crops.subset(~own)
     train, validation = rest.part("train"), rest.part("validation")
     tested = crops.subset(own & certain & crops.allowed[:, shared].any(1)).part("test")

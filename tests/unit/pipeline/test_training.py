@@ -14,7 +14,7 @@ from pipeline.domain import CELL_CLASSES
 from pipeline.errors import ImageError, TrainingError
 from pipeline.models.mae import CellClassifier, CellEncoder, new_encoder
 from pipeline.phantom.samples import FieldSample
-from pipeline.training import classes, commands, datasets, pretrain, roi, toi
+from pipeline.training import classes, commands, datasets, inputs, pretrain, roi, synthetic, toi
 from pipeline.training.annotations import crops_of, load_fields
 from pipeline.training.augment import Augmentation, augment, recolour
 from pipeline.training.collage import collage
@@ -345,7 +345,12 @@ def test_the_commands_pretrain_then_class_then_compare(tmp_path: Path) -> None:
     assert load_file(str(weights))["head.weight"].shape == (22, 32 + 1280)
     assert json.loads((tmp_path / "c" / "network.json").read_text())["size"] == 32
     assert 0.3 <= float((tmp_path / "c" / "temperature.txt").read_text()) <= 5
-    assert len(commands.compare_sources(tmp_path / "s", config, folders, encoder, None)) == 2
+    left_out = commands.compare_sources(tmp_path / "s", config, folders, encoder, None)
+    assert len(left_out) == 2
+    more = commands.compare_sources(tmp_path / "t", config, folders, encoder, None, each=1)
+    drawn = synthetic.draw_cells(1, inputs.SEED, side=8).part("train")
+    assert [one.trained_on - two.trained_on for one, two in zip(more, left_out, strict=True)] == [len(drawn)] * 2
+    assert [set(one.recall) for one in more] == [set(one.recall) for one in left_out]
     assert json.loads((tmp_path / "s" / "sources.json").read_text())[0]["source"] == "one"
     with pytest.raises(TrainingError, match="no such file"):
         commands.train_classifier(tmp_path / "d", config, folders, 0, tmp_path / "absent.safetensors")
