@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -78,6 +78,9 @@ def phantom(
     seed: Annotated[int, typer.Option(help="The same seed makes the same smear.")],
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels.")] = "12000x8000",
     mpp: Annotated[float, typer.Option(help="µm per pixel.")] = 0.25,
+    centre: Annotated[
+        Literal["a", "b", "varied"], typer.Option(help="Laboratory: two, or another one for every seed.")
+    ] = "a",
 ) -> None:
     """Make a synthetic smear as DICOM WSI, with its truth: regions, tiles, cells, classes, the exact count."""
     from pipeline.phantom.slide import BLOCK, PhantomSlide
@@ -86,10 +89,11 @@ def phantom(
 
     _check_mpp(mpp)
     width, height = _size(size)
-    try:  # the writer walks row by row: one row of blocks is all it comes back to
-        smear = PhantomSlide(PhantomSpec(seed=seed, size=(width, height), mpp=mpp), cached_blocks=width // BLOCK + 1)
+    try:
+        spec = PhantomSpec(seed=seed, size=(width, height), mpp=mpp, centre=centre)
     except ValueError as exc:
         raise SettingsError(f"--size, --mpp or --seed: {exc}") from exc
+    smear = PhantomSlide(spec, cached_blocks=width // BLOCK + 1)  # the writer walks row by row and comes back to one
     paths = write_slide(smear, out, container=f"PHANTOM-{seed}", synthetic=True)
     truth = write_truth(smear.truth, out)
     print(f"{len(paths)} levels and {truth.name} in {out}")

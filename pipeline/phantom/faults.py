@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from pipeline.domain import RgbImage
 from pipeline.phantom.paint import Canvas, paint_clumps, paint_red_cells
-from pipeline.phantom.spec import Centre, PhantomSpec
+from pipeline.phantom.spec import PhantomSpec
 from pipeline.phantom.stain import optics
 
 TileFault = Literal["blurred", "overstained", "blank", "crowded with red cells", "piled up", "debris"]
-_CENTRES: tuple[Centre, ...] = ("a", "b")
 _Draw = Callable[[RgbImage, float, np.random.Generator], RgbImage]
 
 
@@ -130,9 +129,8 @@ def _canvas(image: RgbImage, mpp: float) -> Canvas:
 
 
 def _dyed(image: RgbImage, canvas: Canvas, random: np.random.Generator) -> RgbImage:
-    """The image seen through a canvas of dye, stained as some slide of either centre."""
-    centre = _CENTRES[int(random.integers(2))]
+    """The image seen through a canvas of dye, stained as in some laboratory."""
     seed = int(random.integers(1 << 31))
-    absorbance = optics(PhantomSpec(seed=seed, size=(1, 1), mpp=canvas.mpp, centre=centre)).absorbance
+    absorbance = optics(PhantomSpec(seed=seed, size=(1, 1), mpp=canvas.mpp, centre="varied")).absorbance
     density = np.einsum("dc,dhw->hwc", absorbance, canvas.dye)
     return transmitted(optical_density(image) + density)

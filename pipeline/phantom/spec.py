@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from pipeline.domain import CELL_CLASSES
 
-Centre = Literal["a", "b"]
+Centre = Literal["a", "b", "varied"]  # two laboratories; another one for every seed
 Fault = Literal["none", "blurred", "blank", "overstained", "h&e", "magnification"]
 
 TILE_UM = 160.0  # side of a grid tile (Zhou et al. 2025: 1600 px at 0.1 µm/px)
@@ -56,8 +56,8 @@ class PhantomSpec:
         Width and height in level-0 pixels.
     mpp : float
         µm per level-0 pixel.
-    centre : {"a", "b"}
-        Stain protocol and scanner.
+    centre : {"a", "b", "varied"}
+        Stain protocol and scanner; "varied" draws both anew for every seed, to train on.
     composition : Mapping[str, float]
         Class to its share of the nucleated cells; normalised to 1.
     density : float
@@ -91,8 +91,8 @@ class PhantomSpec:
             raise ValueError(f"size must be positive, not {self.size}")
         if not 0.02 <= self.mpp <= 2.0:
             raise ValueError(f"mpp must be within 0.02..2 µm/px, not {self.mpp}")
-        if self.centre not in ("a", "b"):
-            raise ValueError(f"centre must be 'a' or 'b', not {self.centre!r}")
+        if self.centre not in get_args(Centre):
+            raise ValueError(f"centre must be one of {', '.join(get_args(Centre))}, not {self.centre!r}")
         if unknown := set(self.composition) - set(CELL_CLASSES):
             raise ValueError(f"composition names unknown classes: {', '.join(sorted(unknown))}")
         if min(self.composition.values(), default=0.0) < 0 or sum(self.composition.values()) <= 0:

@@ -2,7 +2,8 @@
 
 Dyes absorb by Beer and Lambert: I = I0 * exp(-sum of amount * absorbance), per channel. Four span the Romanowsky
 colours: the azure-eosin complex (purple chromatin and azurophilic granules), azure B (blue cytoplasm), eosin (orange
-granules) and stained haemoglobin (red cells). Two centres differ in dye, light, focus, noise and JPEG.
+granules) and stained haemoglobin (red cells). Two centres differ in dye, light, focus, noise and JPEG; beside them
+stands a centre that is another for every seed, for what is trained should know the range of laboratories, not one.
 """
 
 from dataclasses import dataclass
@@ -79,12 +80,13 @@ _CENTRES = {
         sharpen=0.9,
     ),
 }
+_VARIED_DYES = _matrix((1.00, 1.85, 0.42), (1.08, 0.90, 0.25), (0.20, 0.76, 0.54), (0.26, 0.36, 0.32))
 _HAEMATOXYLIN_EOSIN = _matrix((0.95, 1.05, 0.45), (0.80, 0.85, 0.40), (0.12, 0.72, 0.38), (0.10, 0.60, 0.36))
 
 
 def optics(spec: PhantomSpec) -> Optics:
     """The centre's optics with this slide's jitter of hue, intensity and light."""
-    base = _CENTRES[spec.centre]
+    base = _varied(spec.seed) if spec.centre == "varied" else _CENTRES[spec.centre]
     rng = generator(spec.seed, 101)
     dyes = base.absorbance if spec.fault != "h&e" else _HAEMATOXYLIN_EOSIN
     absorbance = dyes * rng.uniform(0.93, 1.07, (4, 3)) * rng.uniform(0.86, 1.14, (4, 1))
@@ -106,6 +108,27 @@ def optics(spec: PhantomSpec) -> Optics:
         shading=base.shading,
         jpeg_quality=base.jpeg_quality,
         sharpen=base.sharpen,
+    )
+
+
+def _varied(seed: int) -> Optics:
+    """Some laboratory: each dye's absorbance, the light and the scanner from wide ranges."""
+    rng = generator(seed, 102)
+    absorbance = _VARIED_DYES * rng.uniform(0.75, 1.25, (4, 3)) * rng.uniform(0.85, 1.15, (4, 1))
+    light = rng.uniform((225, 215, 195), (254, 250, 250))
+    return Optics(
+        absorbance=absorbance.astype(np.float32),
+        light=light.astype(np.float32),
+        exposure=(0.76, 1.04),
+        film=rng.uniform(0.2, 1.2),
+        pallor=rng.uniform(0.4, 1.7),
+        relief=rng.uniform(0.9, 1.9),
+        hue=(0.8, 1.5),
+        blur_um=rng.uniform(0.12, 0.3),
+        noise=rng.uniform(1.0, 3.0),
+        shading=rng.uniform(0.02, 0.05),
+        jpeg_quality=int(rng.integers(75, 93)),
+        sharpen=rng.uniform(0.0, 1.0),
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.domain import Box
 from pipeline.phantom.slide import PhantomSlide
-from pipeline.phantom.spec import Fault, PhantomSpec
+from pipeline.phantom.spec import Centre, Fault, PhantomSpec
+from pipeline.phantom.stain import optics
 
 SMALL = PhantomSpec(seed=5, size=(6000, 4400), mpp=0.2)
 
@@ -41,6 +42,20 @@ def test_centres_differ_in_mean_colour() -> None:
         for centre in ("a", "b")
     ]
     assert np.abs(means[0] - means[1]).max() > 8
+
+
+def test_the_varied_centre_is_another_for_every_seed_and_the_same_for_one() -> None:
+    centres: tuple[Centre, ...] = ("a", "varied")
+    spread = {
+        centre: np.std([optics(_spec(seed, centre)).absorbance for seed in range(40)], axis=0).mean()
+        for centre in centres
+    }
+    assert spread["varied"] > 1.5 * spread["a"]
+    assert np.array_equal(optics(_spec(3, "varied")).absorbance, optics(_spec(3, "varied")).absorbance)
+
+
+def _spec(seed: int, centre: Centre) -> PhantomSpec:
+    return PhantomSpec(seed=seed, size=(100, 100), centre=centre)
 
 
 @pytest.mark.parametrize("mpp", [0.2, 0.4])

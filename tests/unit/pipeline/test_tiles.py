@@ -1,0 +1,22 @@
+"""What TCNet's judge refuses whatever the network says."""
+
+import cv2
+import numpy as np
+import torch
+
+from pipeline.models.tcnet import TCNet
+from pipeline.phantom.faults import optical_density, transmitted, with_fault
+from pipeline.phantom.samples import FieldSample
+from pipeline.tiles import TILE_UM, TileJudge, TilesConfig
+
+
+def test_an_overstained_tile_is_refused_and_a_dim_lamp_is_not(field: FieldSample) -> None:
+    torch.manual_seed(0)
+    judge = TileJudge(TCNet(width=4), TilesConfig(), torch.device("cpu"))
+    side = judge.config.side
+    tile = np.asarray(cv2.resize(field.image, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    dim = transmitted(optical_density(tile) + np.float32(0.4))
+    spoilt = [with_fault(tile, TILE_UM / side, "overstained", seed) for seed in range(5)]
+    fine, dark = judge.probabilities([tile, dim]), judge.probabilities(spoilt)
+    assert (fine > 0).all()
+    assert (dark == 0).all()
