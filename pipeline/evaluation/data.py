@@ -43,10 +43,10 @@ class Amounts:
     """How much is measured: fields and images of real sets (None: all), cells of a class, fields and slides drawn."""
 
     real_cells: int | None = None
-    real_fields: int | None = 150
+    real_fields: int | None = None
     real_images: int | None = 60
     everything_fields: int = 8
-    each: int = 12
+    each: int = 40
     fields: int = 8
     thumbnails: int = 8
     tile_slides: int = 2

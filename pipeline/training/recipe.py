@@ -5,6 +5,7 @@ and PBC (Acevedo et al. 2020), both CC BY 4.0, training split by file name; ever
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ LAST = replace(
     ),
     schedule=replace(LARGE.schedule, epochs=7, learning_rate=5e-4, ema=0.995, seed=3),
 )
+SETTLED = replace(
+    LAST,
+    harder=6.0,
+    synthetic_share=0.3,
+    augmentation=replace(LAST.augmentation, tone=0.2),
+    schedule=replace(LAST.schedule, epochs=2, learning_rate=2.5e-4, ema=0.99, seed=7),
+)
 TILES = toi.ToiConfig(
     schedule=Schedule(epochs=12, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1)
 )
@@ -90,6 +98,7 @@ class Recipe:
     )
     large: classes.ClassesConfig = LARGE
     last: classes.ClassesConfig = LAST
+    settled: classes.ClassesConfig = SETTLED
     tiles: toi.ToiConfig = TILES
     tiles_last: toi.ToiConfig = TILES_LAST
     collages: int = 2400
@@ -167,7 +176,7 @@ def _cells(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
     save_weights(cells.train_cells(decoder, prompts, recipe.decoder, work / "cells", say), out / "cells.safetensors")
 
 
-def describe(real: Crops, temperature: float, version: str = "0.4.0") -> dict[str, Any]:
+def describe(real: Crops, temperature: float, version: str = "0.5.0") -> dict[str, Any]:
     """`bundle.json` without hashes: what each class was learnt from is said of every class."""
     seen = real.part("train")
     certain = seen.allowed[seen.allowed.sum(1) == 1].any(0)
@@ -212,7 +221,10 @@ def describe(real: Crops, temperature: float, version: str = "0.4.0") -> dict[st
 
 
 def train_cell_classes(real: Crops, imagenet: Path, work: Path, out: Path, recipe: Recipe, say: Progress) -> float:
-    """MAE on all training cells, then their classes, then at full size, then with harder stain; the temperature."""
+    """MAE on all training cells, then their classes, at full size, with harder stain; the temperature.
+
+    The weights are the mean of those before and after the last, short pass (Wortsman et al. 2022, arXiv:2203.05482).
+    """
     torch.manual_seed(1)
     encoder = CellEncoder(**NETWORK | {"size": SMALL})
     model = CellClassifier(encoder, len(CELL_CLASSES))
@@ -226,6 +238,9 @@ def train_cell_classes(real: Crops, imagenet: Path, work: Path, out: Path, recip
     large.load_state_dict(model.state_dict())
     classes.train_classes(large, both, validation, recipe.large, work / "classes-large", say)
     classes.train_classes(large, both, validation, recipe.last, work / "classes", say)
+    before = deepcopy(large.state_dict())
+    classes.train_classes(large, both, validation, recipe.settled, work / "classes-settled", say)
+    large.load_state_dict({name: torch.lerp(before[name], value, 0.5) for name, value in large.state_dict().items()})
     save_weights(large, out / "classes.safetensors")
     return classes.fit_temperature(classes.predict(large, validation, turns=ClasserConfig().turns), validation.allowed)
 
