@@ -65,7 +65,7 @@ def train_classes(
     schedule = config.schedule
     model = model.to(device()).to(memory_format=torch.channels_last)
     network, size = spread(model), model.encoder.size
-    _freeze(model, config)
+    groups = parameter_groups(model, config)
     synthetic = np.array([source == SYNTHETIC for source in train.sources], dtype=bool)
     weights = draw_weights(train, config.balance, config.synthetic_share)
     steps = max(1, (config.epoch_cells or len(train)) // schedule.batch)
@@ -90,10 +90,6 @@ def train_classes(
         return {"validation accuracy": accuracy(predict(model, validation), validation)}
 
     settings = {"stage": "classes", **asdict(config), "cells": len(train), "size": size}
-    pretrained = [p for part in convolutions(model) for p in part.parameters() if p.requires_grad]
-    known = {id(p) for p in pretrained}
-    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
-    groups: list[dict[str, Any]] = [{"params": pretrained, "scale": config.stem_scale}, {"params": rest}]
     fit(model, groups, batches, steps, loss_of, schedule, folder, settings, validate=validate, progress=progress)
     return model
 
@@ -178,6 +174,15 @@ def convolutions(model: CellClassifier) -> tuple[nn.Module, ...]:
     if model.tail is None or isinstance(model.encoder, VitEncoder):
         return ()
     return model.encoder.stem, model.tail
+
+
+def parameter_groups(model: CellClassifier, config: ClassesConfig) -> list[dict[str, Any]]:
+    """What learns, for `loop.fit`: the convolutions at `stem_scale` of the rate, the rest; all else is frozen."""
+    _freeze(model, config)
+    pretrained = [p for part in convolutions(model) for p in part.parameters() if p.requires_grad]
+    known = {id(p) for p in pretrained}
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
+    return [{"params": pretrained, "scale": config.stem_scale}, {"params": rest}]
 
 
 def _freeze(model: CellClassifier, config: ClassesConfig) -> None:
