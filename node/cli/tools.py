@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -16,6 +16,7 @@ from node.errors import SettingsError
 from node.settings import load_settings
 from pipeline.domain import CELL_CLASSES, Patient, RgbImage, Slide
 from pipeline.errors import ImageError
+from pipeline.phantom.spec import Centre, PhantomSpec
 
 Config = Annotated[Path | None, typer.Option(help="The site's TOML file.")]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Plain RGB images, such as PNG or JPEG.")]
@@ -78,13 +79,10 @@ def phantom(
     seed: Annotated[int, typer.Option(help="The same seed makes the same smear.")],
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels.")] = "12000x8000",
     mpp: Annotated[float, typer.Option(help="µm per pixel.")] = 0.25,
-    centre: Annotated[
-        Literal["a", "b", "varied"], typer.Option(help="Laboratory: two, or another one for every seed.")
-    ] = "a",
+    centre: Annotated[Centre, typer.Option(help="Laboratory: two, or another one for every seed.")] = "a",
 ) -> None:
     """Make a synthetic smear as DICOM WSI, with its truth: regions, tiles, cells, classes, the exact count."""
     from pipeline.phantom.slide import BLOCK, PhantomSlide
-    from pipeline.phantom.spec import PhantomSpec
     from pipeline.phantom.truth import write_truth
 
     _check_mpp(mpp)

@@ -5,7 +5,7 @@ start from random weights; the classifiers whose ImageNet weights the registries
 its stem, also from those.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import timm
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from pipeline.domain import CELL_CLASSES
 from pipeline.errors import TrainingError
-from pipeline.models.mae import CellClassifier, CellEncoder, published_lite0
+from pipeline.models.mae import CellClassifier, CellEncoder
 from pipeline.models.tcnet import TCNet
 from pipeline.models.texture_unet import TextureUNet
-from pipeline.training.pretrain import load_lite0
+from pipeline.training.pretrain import read_lite0
 
 Build = Callable[[int], nn.Module]  # side of the image in pixels → network of (B, 3, S, S) in [0, 1]
 
@@ -32,19 +32,6 @@ class Centred(nn.Module):
         """(B, 3, S, S) in [0, 1] → logits in the shape our networks give."""
         logits: Tensor = self.network((images - 0.5) / 0.5)
         return logits[:, 0] if logits.shape[1:] == (1,) else logits
-
-
-class Lite0(Centred):
-    """EfficientNet-Lite0 as it is usually fine-tuned: all of it, a new last layer."""
-
-    def __init__(self, weights: Sequence[Tensor] = ()) -> None:
-        network = published_lite0(weights)
-        network.reset_classifier(len(CELL_CLASSES))
-        super().__init__(network)
-
-    def load_lite0(self, weights: Sequence[Tensor]) -> None:
-        """Start from the tensors of a whole one; the last layer is new."""
-        self.network.load_state_dict(Lite0(weights).network.state_dict())
 
 
 def _timm(name: str, outputs: int) -> Build:
@@ -110,12 +97,12 @@ def from_imagenet(weights: Path) -> Mapping[str, Build]:
 
     def ours(side: int) -> nn.Module:
         model = CellClassifier(CellEncoder(size=side), len(CELL_CLASSES))
-        load_lite0(model, weights)
+        model.load_lite0(read_lite0(weights))
         return model
 
     def rival(_side: int) -> nn.Module:
-        model = Lite0()
-        load_lite0(model, weights)
-        return model
+        network = read_lite0(weights)
+        network.reset_classifier(len(CELL_CLASSES))
+        return Centred(network)
 
     return dict(zip(FROM_IMAGENET, (ours, rival), strict=True))

@@ -9,6 +9,7 @@ place where there is a GPU.
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 
 import timm
 import torch
@@ -76,16 +77,9 @@ class CellEncoder(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(dim)
 
-    def load_lite0(self, weights: Sequence[Tensor]) -> None:
-        """Start the stem from a whole EfficientNet-Lite0 state, its tensors in the network's order.
-
-        Raises
-        ------
-        ValueError
-            A tensor has another shape.
-
-        """
-        self.stem.load_state_dict(ConvStem(lite0(weights)).state_dict())
+    def load_lite0(self, network: EfficientNet) -> None:
+        """Start the stem from a whole EfficientNet-Lite0."""
+        self.stem.load_state_dict(ConvStem(lite0(network)).state_dict())
 
     def tokens(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) → (B, N, dim) with N = (S/16)**2, before the transformer."""
@@ -216,37 +210,30 @@ class CellClassifier(nn.Module):
         seen = self.encoder.stem(images)
         return torch.cat([self.encoder.attend(self.encoder.embed(seen)).mean(1), self.tail(seen)], dim=1)
 
-    def load_lite0(self, weights: Sequence[Tensor]) -> None:
-        """Start stem and tail from a whole EfficientNet-Lite0 state, its tensors in the network's order.
+    def load_lite0(self, network: EfficientNet) -> None:
+        """Start stem and tail from a whole EfficientNet-Lite0.
 
         Raises
         ------
         ValueError
-            A tensor has another shape, or the encoder is a plain ViT.
+            The encoder is a plain ViT.
 
         """
         if self.tail is None or isinstance(self.encoder, VitEncoder):
             raise ValueError("a plain ViT takes no weights of EfficientNet-Lite0")
-        self.encoder.load_lite0(weights)
-        self.tail.load_state_dict(ConvTail(lite0(weights)).state_dict())
+        self.encoder.load_lite0(network)
+        self.tail.load_state_dict(ConvTail(lite0(network)).state_dict())
 
 
-def lite0(weights: Sequence[Tensor] = ()) -> EfficientNet:
-    """EfficientNet-Lite0, its normalisation folded.
-
-    Raises
-    ------
-    ValueError
-        A tensor of `weights` has another shape than the network's.
-
-    """
-    net = published_lite0(weights).eval()
+def lite0(network: EfficientNet | None = None) -> EfficientNet:
+    """A copy of an EfficientNet-Lite0, its normalisation folded; of an untrained one where none is given."""
+    net: EfficientNet = (published_lite0() if network is None else deepcopy(network)).eval()
     fold_normalisation(net)
     return net
 
 
 def published_lite0(weights: Sequence[Tensor] = ()) -> EfficientNet:
-    """EfficientNet-Lite0 as timm has it, with its 1000 classes of ImageNet.
+    """EfficientNet-Lite0 as timm has it, with its 1000 classes of ImageNet; `weights` in the network's order.
 
     Raises
     ------

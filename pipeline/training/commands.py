@@ -114,7 +114,7 @@ def pretrain_encoder(
     if imagenet is not None:
         if not isinstance(encoder, CellEncoder):
             raise TrainingError(f"{imagenet}: a plain ViT takes no weights of EfficientNet-Lite0; leave --imagenet out")
-        pretrain.load_lite0(encoder, imagenet)
+        encoder.load_lite0(pretrain.read_lite0(imagenet))
     pretrain.pretrain(encoder, inputs.training_cells(folders, each, say, classed=False)[0], settings, out, say)
     save_weights(encoder, out / "encoder.safetensors")
     (out / NETWORK).write_text(json.dumps(dict(network)) + "\n")
@@ -189,7 +189,7 @@ def _start(encoder: Path | None, imagenet: Path | None) -> Callable[[int], CellC
         torch.manual_seed(seed)
         model = CellClassifier(_encoder(network), len(CELL_CLASSES))
         if imagenet is not None:
-            pretrain.load_lite0(model, imagenet)
+            model.load_lite0(pretrain.read_lite0(imagenet))
         if encoder is not None:
             state = load_file(str(encoder))
             model.encoder.load_state_dict({name: value.float() for name, value in state.items()})

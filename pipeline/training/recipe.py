@@ -228,7 +228,7 @@ def train_cell_classes(real: Crops, imagenet: Path, work: Path, out: Path, recip
     torch.manual_seed(1)
     encoder = CellEncoder(**NETWORK | {"size": SMALL})
     model = CellClassifier(encoder, len(CELL_CLASSES))
-    pretrain.load_lite0(model, imagenet)
+    model.load_lite0(pretrain.read_lite0(imagenet))
     train, validation = real.part("train"), real.part("validation")
     stored = _kept(work / "cells.npz", lambda: synthetic.draw_cells(recipe.cells_each, 100_000, progress=say))
     both = join([train, synthetic_crops(stored["images"], stored["codes"].tolist())])

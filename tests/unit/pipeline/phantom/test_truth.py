@@ -51,8 +51,8 @@ def test_cells_are_darker_than_their_surroundings(slide: PhantomSlide) -> None:
     assert image[labels > 0].mean() < image[labels == 0].mean() - 30
 
 
-def _inside(inner: object, outer: object) -> bool:
-    return outer.x0 <= inner.x0 and outer.y0 <= inner.y0 and inner.x1 <= outer.x1 and inner.y1 <= outer.y1  # type: ignore[attr-defined]
+def _inside(inner: Box, outer: Box) -> bool:
+    return outer.x0 <= inner.x0 and outer.y0 <= inner.y0 and inner.x1 <= outer.x1 and inner.y1 <= outer.y1
 
 
 def test_composition_is_followed() -> None:
@@ -96,7 +96,7 @@ def test_writing_more_cells_takes_no_more_memory(slide: PhantomSlide, tmp_path: 
 )
 def test_a_spec_out_of_range_names_its_field(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
-        PhantomSpec(**{"seed": 1, field: value})  # type: ignore[arg-type]
+        PhantomSpec(**{"seed": 1, field: value})  # type: ignore[arg-type] # the wrong value is what is tested
 
 
 @pytest.mark.parametrize(("size", "mpp"), [((300, 200), 0.25), ((1, 1), 0.1), ((100, 600), 1.5), ((700, 900), 0.05)])
