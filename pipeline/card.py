@@ -76,8 +76,8 @@ def model_card(document: Mapping[str, Any], figures: Mapping[str, Any], pictures
         "\n".join(f"- {note}" for note in (*document.get("notes", []), *_not_measured(figures))),
         "Real cells: the quarter of the files whose name's SHA-256 falls below 0.25, never trained on. The mll and pbc "
         "crops carry no patient ids, so cells of one patient may be on both sides of the split. Synthetic smears have "
-        "seeds from 900,000; centre b's stain was never trained on. segpc and zheng were only evaluated on; their "
-        "µm per pixel are estimates. Limits are Wilson's, of n cases taken as independent.",
+        "seeds from 900,000; of centre b no slide and no cell was trained on. segpc and zheng were only evaluated on; "
+        "their µm per pixel are estimates. Limits are Wilson's, of n cases taken as independent.",
     ]
     for name, title in PARTS.items():
         if name in figures:

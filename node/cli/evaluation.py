@@ -24,7 +24,7 @@ def measure(
     bundle: Annotated[str, typer.Option(help="`default` or a bundle's folder.")] = "default",
     real: Real = None,
     parts: Annotated[str, typer.Option(help="Only these, separated by commas: classes_mll,cells_segpc, ...")] = "",
-    fast: Annotated[bool, typer.Option(help="A small part of the data: minutes instead of half an hour.")] = False,
+    fast: Annotated[bool, typer.Option(help="A small part of the data: minutes instead of an hour.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
 ) -> None:
     """Measure a bundle: every figure of its model card."""

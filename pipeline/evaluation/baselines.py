@@ -70,7 +70,7 @@ SCALES: Mapping[str, Scale] = {
     "small": Scale(
         regions=StageScale(side=128, steps=60, batch=4, train=16, test=6),
         tiles=StageScale(side=96, steps=40, batch=8, train=2, test=2),
-        classes=StageScale(side=64, steps=100, batch=16, train=16, test=6),
+        classes=StageScale(side=96, steps=200, batch=16, train=16, test=6),
     ),
     "large": Scale(
         regions=StageScale(side=256, steps=600, batch=4, train=40, test=10),
