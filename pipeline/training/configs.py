@@ -1,4 +1,4 @@
-"""Training configs from TOML: a file names only what it changes; everything else is the published default."""
+"""Training configs from TOML: a file names only what it changes."""
 
 import dataclasses
 import tomllib

@@ -18,7 +18,6 @@ from pipeline.training import classes, commands, datasets, inputs, pretrain, roi
 from pipeline.training.annotations import crops_of, load_fields
 from pipeline.training.augment import Augmentation, augment, recolour
 from pipeline.training.collage import collage
-from pipeline.training.configs import read_config
 from pipeline.training.datasets import CellFolder, Crops, allowed_row, load_cells, standard_crop
 from pipeline.training.inputs import folder_and_mpp, site_tiles
 from pipeline.training.labels import CODES, Split, classes_of, split_of
@@ -122,20 +121,6 @@ def test_temperature_of_an_overconfident_model_is_above_one() -> None:
 def test_a_disk_too_small_for_the_crops_is_named() -> None:
     with pytest.raises(TrainingError, match=r"no room for .* MiB of crops; set TMPDIR"):
         datasets.room(1 << 40)
-
-
-def test_configs_change_by_toml_and_refuse_the_unknown(tmp_path: Path) -> None:
-    path = tmp_path / "toi.toml"
-    path.write_text("spoil = 0.5\n[schedule]\nepochs = 3\n")
-    config = read_config(toi.ToiConfig(), path)
-    assert config.spoil == 0.5
-    assert config.schedule.epochs == 3
-    path.write_text("spoils = 1")
-    with pytest.raises(TrainingError, match="unknown key spoils"):
-        read_config(toi.ToiConfig(), path)
-    path.write_text("spoil = 'much'")
-    with pytest.raises(TrainingError, match="spoil must be float, not str"):
-        read_config(toi.ToiConfig(), path)
 
 
 @pytest.mark.parametrize("text", ["cells", "cells:", "cells:0", ":0.1", "cells:far"])
