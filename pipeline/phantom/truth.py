@@ -15,6 +15,7 @@ from pipeline.phantom.layout import Layout, PlacedCell, cells_in
 from pipeline.phantom.spec import TILE_UM
 
 _MASK_STEP_UM = 5.0
+_BAND = 128  # rows of a mask at a time
 _ROI_MPP = 10.0
 _SAMPLES = 16  # points a side that decide a tile's label
 _MAX_THICK = 0.05  # body, rim or bare glass
@@ -54,10 +55,13 @@ class SlideTruth:
 def region_mask(layout: Layout, mpp: float) -> NDArray[np.bool_]:
     """True inside the body-tail junction, on a grid of `mpp` µm over the slide, pixel centres sampled."""
     width, height = (max(1, round(side * layout.spec.mpp / mpp)) for side in layout.spec.size)
-    x, y = np.meshgrid((np.arange(width) + 0.5) * mpp, (np.arange(height) + 0.5) * mpp)
-    if layout.spec.fault != "none":
-        return np.zeros((height, width), dtype=bool)
-    return layout.smear.countable(x, y)
+    mask = np.zeros((height, width), dtype=bool)
+    if layout.spec.fault == "none":
+        places = [(np.arange(side) + 0.5) * mpp for side in (width, height)]
+        for top in range(0, height, _BAND):  # the whole at once takes half a GiB on a slide of 10 mm
+            band = slice(top, top + _BAND)
+            mask[band] = layout.smear.countable(*np.meshgrid(places[0], places[1][band]))
+    return mask
 
 
 def tile_is_countable(layout: Layout, box: Box) -> bool:
