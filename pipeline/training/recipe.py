@@ -76,10 +76,8 @@ SETTLED = replace(
     schedule=replace(LAST.schedule, epochs=2, learning_rate=2.5e-4, ema=0.99, seed=7),
 )
 TILES = toi.ToiConfig(
-    schedule=Schedule(epochs=12, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1)
+    schedule=Schedule(epochs=14, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, bf16=True)
 )
-
-TILES_LAST = replace(TILES, schedule=replace(TILES.schedule, epochs=8, seed=4))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +109,6 @@ class Recipe:
     last: classes.ClassesConfig = LAST
     settled: classes.ClassesConfig = SETTLED
     tiles: toi.ToiConfig = TILES
-    tiles_last: toi.ToiConfig = TILES_LAST
     collages: int = 2400
     regions: roi.RoiConfig = field(
         default_factory=lambda: roi.RoiConfig(
@@ -164,8 +161,7 @@ def _tiles(real: Crops, work: Path, out: Path, recipe: Recipe, say: Progress) ->
     pieced = synthetic.Tiles(**_kept(work / "collages.npz", lambda: collage(real.part("train"), recipe.collages, 7)))
     model = toi.new_network(recipe.tiles)
     train = tiles.subset(~last).plus(pieced)
-    for name, config in (("toi-first", recipe.tiles), ("toi", recipe.tiles_last)):
-        toi.train_toi(model, train, config, work / name, validation=tiles.subset(last), progress=say)
+    toi.train_toi(model, train, recipe.tiles, work / "toi", validation=tiles.subset(last), progress=say)
     save_weights(model, out / "tiles.safetensors")
 
 
