@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,11 @@ from pipeline.geometry import box_of, fill
 from pipeline.image import read_image
 from pipeline.nuclei import azure
 from pipeline.phantom.faults import TileFault, with_fault
+from pipeline.phantom.slide import PhantomSlide
 from pipeline.phantom.spec import Centre
 from pipeline.quality import STRONG_AZURE
 from pipeline.tiles import TILE_UM
-from pipeline.training.synthetic import draw_fields, draw_thumbnails, draw_tiles, smears
+from pipeline.training.synthetic import draw_fields, draw_thumbnails, smears
 
 LEAST_NUCLEUS = 0.1
 REFUSED: Mapping[str, TileFault] = {
@@ -52,13 +54,37 @@ def regions(bundle: Bundle, count: int, centre: Centre, say: Say) -> Figures:
 
 
 def tiles(bundle: Bundle, count: int, centre: Centre, say: Say) -> Figures:
-    """Tile decisions on unseen smears."""
-    drawn = draw_tiles(smears(count, seed_of(300, centre), centre), lambda done, _text: say(done))
-    threshold = bundle.tiles.config.threshold
-    scores = np.concatenate([bundle.tiles.probabilities(part) for part in _batches(list(drawn.images))])
-    figures = metrics.decision_scores(scores, drawn.countable, threshold)
-    right = (scores >= threshold) == drawn.countable
-    return {**figures, "unit": "tiles", "slides": count, "accuracy": metrics.proportion(right)}
+    """TCNet on every grid tile of unseen smears, and the node's choice: of those in the region that stage 1 found."""
+    scores: list[float] = []
+    countable: list[bool] = []
+    reached: list[bool] = []
+    for number, spec in enumerate(smears(count, seed_of(300, centre), centre)):
+        slide = PhantomSlide(spec)
+        truth = slide.truth.tiles
+        candidates = set(bundle.tiles.candidates(slide, bundle.regions.find(slide)))
+        found = bundle.tiles.judge(slide, [tile.box for tile in truth], partial(_say_part, say, number, count))
+        scores += [tile.probability for tile in found]
+        countable += [tile.countable for tile in truth]
+        reached += [tile.box in candidates for tile in truth]
+    threshold, label = bundle.tiles.config.threshold, np.array(countable)
+    figures = metrics.decision_scores(np.array(scores), label, threshold)
+    accepted = np.array(scores) >= threshold
+    chosen = metrics.decision_scores((accepted & reached).astype(np.float64), label)
+    return {
+        **figures,
+        "unit": "tiles",
+        "slides": count,
+        "accuracy": metrics.proportion(accepted == label),
+        "within_the_region": {
+            "accuracy": metrics.proportion((accepted & reached) == label),
+            "precision": chosen["precision"],
+            "recall": chosen["recall"],
+        },
+    }
+
+
+def _say_part(say: Say, number: int, count: int, done: float) -> None:
+    say((number + done) / count)
 
 
 def real_tiles(bundle: Bundle, folder: Path, most: int | None, say: Say) -> Figures:
@@ -180,7 +206,3 @@ def synthetic_cells(bundle: Bundle, count: int, centre: Centre, say: Say, mode: 
         "precision50": metrics.proportion(matched),
         "dice_of_matched": float(np.mean(dices)) if dices else 0.0,
     }
-
-
-def _batches(images: list[RgbImage], size: int = 16) -> list[list[RgbImage]]:
-    return [images[i : i + size] for i in range(0, len(images), size)]

@@ -101,7 +101,7 @@ def parts(bundle: Bundle, amounts: Amounts, real: Path | None, out: Path) -> dic
         add("modes", "cells", fields.both_modes, bundle, real / "segpc", amounts.everything_fields)
     for centre in CENTRES:
         add(f"regions_{centre}", "regions", fields.regions, bundle, amounts.thumbnails, centre)
-        add(f"tiles_{centre}", "tiles", fields.tiles, bundle, amounts.tile_slides, centre)
+        add(f"tiles_{centre}", ("regions", "tiles"), fields.tiles, bundle, amounts.tile_slides, centre)
         add(f"cells_{centre}", "cells", fields.synthetic_cells, bundle, amounts.fields, centre)
         add(f"classes_{centre}", "classes", classes.synthetic, bundle, amounts.each, centre, out)
     segpc = real and real / "segpc"
