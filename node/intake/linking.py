@@ -238,8 +238,8 @@ class Linking:
         slide = connection.execute(sa.select(slides).where(slides.c.series_instance_uid == series)).one()
         found = self._find_order(connection, slide)
         own = _case_of_slide(connection, series)
-        if own is not None and own.order_id not in {None, found.order_id}:  # attached by a person
-            found = _judge(connection, own.order_id, slide)
+        if own is not None and own.order_id not in {None, found.order_id}:  # attached by a person, or named no longer
+            found = _judge(connection, own, slide)
         case = cases.current(connection, self._give_case(connection, slide, found))
         problem = (
             _incomplete(slide)
@@ -306,12 +306,14 @@ def _may_give(case: Row[Any]) -> bool:
     return case.run == 0 and CaseState(case.state) in {CaseState.WAITING, CaseState.HELD}
 
 
-def _judge(connection: Connection, order_id: str, slide: Row[Any]) -> Match:
-    """An order and a slide that a person brought together."""
-    order = order_book.read_order(connection, order_id)
+def _judge(connection: Connection, case: Row[Any], slide: Row[Any]) -> Match:
+    """An order and a slide that a person brought together, or that a change of the order parted."""
+    if case.cause == order_book.NO_LONGER_NAMED:
+        return Match(order_id=case.order_id, problem=case.cause)
+    order = order_book.read_order(connection, case.order_id)
     assert order is not None
     identity, _ = registrations.known(connection, slide)
-    return Match(order_id=order_id, problem=patient_problem(order.patient, identity.patient))
+    return Match(order_id=case.order_id, problem=patient_problem(order.patient, identity.patient))
 
 
 def _case_of_slide(connection: Connection, series: str) -> Row[Any] | None:

@@ -12,6 +12,7 @@ from typing import Literal
 from pipeline.domain import Order, Patient
 
 Key = Literal["accession", "container", "specimen"]
+Keys = frozenset[tuple[Key, str]]
 
 _UNSTATED_SEX = frozenset({"", "U", "O", "A", "N"})
 
@@ -39,7 +40,7 @@ def normalise(identifier: str) -> str:
     return unicodedata.normalize("NFKC", identifier).strip().casefold()
 
 
-def order_keys(order: Order) -> frozenset[tuple[Key, str]]:
+def order_keys(order: Order) -> Keys:
     """Everything an order can be found by."""
     named: dict[Key, tuple[str, ...]] = {
         "accession": (order.accession_number,),
@@ -49,7 +50,7 @@ def order_keys(order: Order) -> frozenset[tuple[Key, str]]:
     return frozenset((key, normalise(value)) for key, values in named.items() for value in values if value.strip())
 
 
-def slide_keys(slide: SlideIdentity) -> frozenset[tuple[Key, str]]:
+def slide_keys(slide: SlideIdentity) -> Keys:
     """Everything a slide can be found by; laboratories print the slide's barcode as container or as specimen."""
     named: dict[Key, tuple[str, ...]] = {
         "accession": (slide.accession_number,),
@@ -110,13 +111,23 @@ def match(
     return Match(order_id=order_id, problem=problem)
 
 
+def names(order: Order, slide: Keys, match_by: Sequence[Key], *, check_container: bool = True) -> bool:
+    """Whether an order names a slide of these keys, and no other container than the slide's."""
+    if not any(kind in match_by for kind, _ in order_keys(order) & slide):
+        return False
+    return not (check_container and _other_container(order, slide))
+
+
 def container_problem(order: Order, slide: SlideIdentity) -> str:
     """Why the slide's container contradicts the order; empty when it does not."""
-    ordered = {value for kind, value in order_keys(order) if kind == "container"}
-    scanned = {value for kind, value in slide_keys(slide) if kind == "container"}
-    if ordered and scanned and not ordered & scanned:
+    if _other_container(order, slide_keys(slide)):
         return "ContainerIdentifier (0040,0512) of the slide is not among the containers of its order"
     return ""
+
+
+def _other_container(order: Order, slide: Keys) -> bool:
+    ordered, scanned = ({value for kind, value in keys if kind == "container"} for keys in (order_keys(order), slide))
+    return bool(ordered and scanned and not ordered & scanned)
 
 
 def patient_problem(ordered: Patient, scanned: Patient, by: str = "order") -> str:

@@ -15,13 +15,13 @@ from hl7.acks import Outcome
 from hl7.orders import OrderRequest
 from hl7.results import filler_order_number
 from node import cases
-from node.intake.matching import normalise, patient_problem
+from node.intake.matching import names, normalise, patient_problem
 from node.intake.matching import order_keys as keys_of
 from node.queues import LINK, WAIT_SLIDE, Work
 from node.review import review_book
 from node.settings import IntakeSettings
 from node.tables import cases as case_table
-from node.tables import order_keys, orders
+from node.tables import order_keys, orders, slide_keys
 from node.views import CaseState
 from pipeline.domain import EntityId, Order, Patient
 
@@ -32,6 +32,9 @@ _NO_CHANGE = frozenset({"SC", "SN", "NA"})
 _OPEN = (CaseState.ORDERED, CaseState.WAITING, CaseState.QUEUED, CaseState.RUNNING, CaseState.HELD, CaseState.FAILED)
 _AT_WORK = frozenset({CaseState.QUEUED, CaseState.RUNNING})
 _OTHER_PATIENT = "the order's patient was changed while its slide was to be counted"
+NO_LONGER_NAMED = (
+    "the order was changed and no longer names this slide: attach the slide from the case of its order, or accept it"
+)
 _COMPLETE = "CM"  # ORC-5, table 0038: a result was signed, whatever is done with the case since
 _STATUS = {  # ... until then
     CaseState.ORDERED: "SC",
@@ -77,7 +80,7 @@ def _carry_out(
     if request.control in _CANCEL:
         return _cancel(connection, known, work)
     if request.control == "XO":
-        return _change(connection, request, known, work)
+        return _change(connection, request, known, settings, work)
     return Outcome(granted=False, reason="ORC-1 is none of NW, CA, DC, XO, RP, RO, SC", code=103)
 
 
@@ -135,7 +138,9 @@ def _cancel(connection: Connection, known: Row[Any], work: Work) -> Outcome:
     return Outcome(granted=True)
 
 
-def _change(connection: Connection, request: OrderRequest, known: Row[Any], work: Work) -> Outcome:
+def _change(
+    connection: Connection, request: OrderRequest, known: Row[Any], settings: IntakeSettings, work: Work
+) -> Outcome:
     """Replace what the message states or deletes; what it leaves empty stays."""
     its_cases = connection.execute(sa.select(case_table).where(case_table.c.order_id == known.id)).all()
     if any(_is_resulted(case) for case in its_cases):
@@ -147,13 +152,31 @@ def _change(connection: Connection, request: OrderRequest, known: Row[Any], work
     _index(connection, known.id, order)
     other_patient = bool(patient_problem(order.patient, before.patient))
     for case in its_cases:
-        if other_patient and CaseState(case.state) in _AT_WORK:  # until the slide is compared with it anew
+        if CaseState(case.state) in _OPEN and _is_another_slide(connection, case, before, order, settings):
+            cases.move(connection, case.id, CaseState.HELD, NO_LONGER_NAMED, actor=LIS, **shown_of(order))
+        elif other_patient and CaseState(case.state) in _AT_WORK:  # until the slide is compared with it anew
             cases.move(connection, case.id, CaseState.HELD, _OTHER_PATIENT, actor=LIS, **shown_of(order))
         elif CaseState(case.state) is not CaseState.CANCELLED:
             cases.note(connection, case.id, "the order was changed", actor=LIS, **shown_of(order))
             _note_warnings(connection, case.id, request)
     work.ask(connection, LINK, f"{known.id}:{now.timestamp():.6f}", known.id)
     return Outcome(granted=True)
+
+
+def _is_another_slide(
+    connection: Connection, case: Row[Any], before: Order, now: Order, settings: IntakeSettings
+) -> bool:
+    """Whether the case's slide was named by its order and no longer is; one that a person attached never was."""
+    rows = connection.execute(
+        sa.select(slide_keys.c.kind, slide_keys.c.value).where(
+            slide_keys.c.series_instance_uid == case.series_instance_uid
+        )
+    )
+    keys = frozenset((row.kind, row.value) for row in rows)
+    named, still = (
+        names(order, keys, settings.match_by, check_container=settings.check_container) for order in (before, now)
+    )
+    return named and not still
 
 
 def _note_warnings(connection: Connection, case_id: str, request: OrderRequest) -> None:

@@ -153,6 +153,24 @@ def test_a_slide_is_not_counted_for_another_patient(
     assert only_case(database).row.state is CaseState.QUEUED, "it was a mistake"
 
 
+@pytest.mark.parametrize("state", [CaseState.QUEUED, CaseState.RUNNING])
+@pytest.mark.parametrize("accession", [{}, {"accession_number": "S26-00099"}], ids=["container", "accession too"])
+def test_a_slide_is_not_counted_for_an_order_that_now_names_another(
+    say: Say, linking: Linking, database: Database, queued: str, state: CaseState, accession: dict[str, str]
+) -> None:
+    if state is CaseState.RUNNING:
+        with database.write() as connection:
+            cases.move(connection, queued, state, "counting began")
+    other = build_order(container_ids=("S26-00099-A",), specimen_ids=("S26-00099",), **accession)
+    assert say(other, "XO", "M2") == ("AA", ["XR"])
+    assert only_case(database).row.state is CaseState.HELD, "at once, not when the worker gets to it"
+    work_on_links(linking, database)
+    assert only_case(database).row.state is CaseState.HELD
+    assert say(build_order(), "XO", "M3") == ("AA", ["XR"])
+    work_on_links(linking, database)
+    assert only_case(database).row.state is CaseState.QUEUED, "it was a mistake"
+
+
 def test_of_two_orders_for_one_slide_the_wrong_one_is_cancelled(
     intake: Intake, linking: Linking, say: Say, database: Database, tmp_path: Path
 ) -> None:
