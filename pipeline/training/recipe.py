@@ -76,7 +76,8 @@ SETTLED = replace(
     schedule=replace(LAST.schedule, epochs=2, learning_rate=2.5e-4, ema=0.99, seed=7),
 )
 TILES = toi.ToiConfig(
-    schedule=Schedule(epochs=14, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, bf16=True)
+    spoil=0.35,
+    schedule=Schedule(epochs=10, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, bf16=True)
 )
 
 
@@ -85,7 +86,8 @@ class Recipe:
     """Seeds and amounts; the defaults made the bundle that ships."""
 
     cells_each: int = 110
-    tile_slides: int = 27
+    tile_slides: int = 15
+    varied_slides: int = 12
     thumbnail_slides: int = 24
     fields: int = 96
     pretraining: pretrain.PretrainConfig = field(
@@ -154,10 +156,11 @@ def make_bundle(
 
 
 def _tiles(real: Crops, work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
-    """Synthetic tiles, and collages of real crops; the last slide validates."""
-    specs = synthetic.smears(recipe.tile_slides, 300_000)
+    """Synthetic tiles, many in varied stain, and collages of real crops; the last slide validates."""
+    varied = synthetic.smears(recipe.varied_slides, 310_000, "varied")
+    specs = [*varied, *synthetic.smears(recipe.tile_slides, 300_000)]
     tiles = synthetic.Tiles(**_kept(work / "tiles.npz", lambda: synthetic.draw_tiles(specs, say)))
-    last = tiles.slides == tiles.slides.max()
+    last = tiles.slides == specs[-1].seed
     pieced = synthetic.Tiles(**_kept(work / "collages.npz", lambda: collage(real.part("train"), recipe.collages, 7)))
     model = toi.new_network(recipe.tiles)
     train = tiles.subset(~last).plus(pieced)
