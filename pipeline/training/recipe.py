@@ -77,7 +77,7 @@ SETTLED = replace(
 )
 TILES = toi.ToiConfig(
     spoil=0.35,
-    schedule=Schedule(epochs=10, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, bf16=True)
+    schedule=Schedule(epochs=10, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, bf16=True),
 )
 
 

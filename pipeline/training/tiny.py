@@ -3,7 +3,15 @@
 from pipeline.training.configs import least
 from pipeline.training.recipe import Recipe
 
-AMOUNTS = {"cells_each": 2, "tile_slides": 2, "thumbnail_slides": 2, "fields": 1, "collages": 2, "epoch_cells": 8}
+AMOUNTS = {
+    "cells_each": 2,
+    "tile_slides": 2,
+    "varied_slides": 1,
+    "thumbnail_slides": 2,
+    "fields": 1,
+    "collages": 2,
+    "epoch_cells": 8,
+}
 
 
 def tiny(recipe: Recipe) -> Recipe:
