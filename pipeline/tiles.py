@@ -25,7 +25,7 @@ class TilesConfig:
     """
 
     side: int = 224
-    threshold: float = 0.5
+    threshold: float = 0.4
     most_density: float = 2.2
     least_inside: float = 0.5
     batch: int = 16
