@@ -17,7 +17,7 @@ DARK_SHARE = 0.05  # of a tile's pixels; more than `most_density` here is no nuc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TilesConfig:
-    """A tile is 160 µm (1600 px at 0.1 µm/px), seen at 224 px.
+    """A tile is 160 µm (1600 px at 0.1 µm/px), seen at 224 px. `threshold` tells synthetic tiles best.
 
     Overstained is what has a twentieth of its pixels above `most_density` (optical density of the light as scanned,
     natural log, mean of the channels; 2.2 lets a ninth of it through). Of segpc's fields none exceeds 1.6, overstained

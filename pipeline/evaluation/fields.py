@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,10 +58,14 @@ def tiles(bundle: Bundle, count: int, centre: Centre, say: Say) -> Figures:
     countable: list[bool] = []
     reached: list[bool] = []
     for number, spec in enumerate(smears(count, seed_of(300, centre), centre)):
+
+        def judged(done: float, number: int = number) -> None:
+            say((number + done) / count)
+
         slide = PhantomSlide(spec)
         truth = slide.truth.tiles
         candidates = set(bundle.tiles.candidates(slide, bundle.regions.find(slide)))
-        found = bundle.tiles.judge(slide, [tile.box for tile in truth], partial(_say_part, say, number, count))
+        found = bundle.tiles.judge(slide, [tile.box for tile in truth], judged)
         scores += [tile.probability for tile in found]
         countable += [tile.countable for tile in truth]
         reached += [tile.box in candidates for tile in truth]
@@ -81,10 +84,6 @@ def tiles(bundle: Bundle, count: int, centre: Centre, say: Say) -> Figures:
             "recall": chosen["recall"],
         },
     }
-
-
-def _say_part(say: Say, number: int, count: int, done: float) -> None:
-    say((number + done) / count)
 
 
 def real_tiles(bundle: Bundle, folder: Path, most: int | None, say: Say) -> Figures:

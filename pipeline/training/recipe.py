@@ -86,7 +86,7 @@ TILES = toi.ToiConfig(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Seeds and amounts; the defaults made the bundle that ships."""
+    """Seeds and amounts. The model card says what of a bundle was made otherwise."""
 
     cells_each: int = 110
     tile_slides: int = 15
