@@ -1,6 +1,7 @@
 """The worker, and the whole node, are killed (SIGKILL) at each step in turn: afterwards everything is there once."""
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 
 import pytest
@@ -85,10 +86,10 @@ MOMENTS: dict[str, Moment] = {
 }
 
 
-SignedMoment = Callable[[sa.Connection, str, int], bool]
+RevisionMoment = Callable[[sa.Connection, str, int], bool]
 
 
-def _signed(connection: sa.Connection, case_id: str, revision: int) -> bool:
+def _revised(connection: sa.Connection, case_id: str, revision: int) -> bool:
     return connection.execute(sa.select(cases.c.revision).where(cases.c.id == case_id)).scalar() == revision
 
 
@@ -98,8 +99,11 @@ def _made(connection: sa.Connection, case_id: str, revision: int) -> bool:
 
 
 def _step_done(connection: sa.Connection, case_id: str, revision: int, step: str) -> bool:
-    done = sa.text("SELECT 1 FROM operation_outputs WHERE workflow_uuid LIKE :key AND function_name = :step")
-    return connection.execute(done, {"key": f"sign:{case_id}:{revision}:%", "step": step}).first() is not None
+    done = sa.text(
+        "SELECT 1 FROM operation_outputs WHERE function_name = :step AND workflow_uuid LIKE :key "
+        "AND workflow_uuid NOT LIKE 'count:%'"
+    )
+    return connection.execute(done, {"key": f"%:{case_id}:{revision}:%", "step": step}).first() is not None
 
 
 def _sent(connection: sa.Connection, case_id: str, revision: int) -> bool:
@@ -109,8 +113,8 @@ def _sent(connection: sa.Connection, case_id: str, revision: int) -> bool:
     return connection.execute(sent).first() is not None
 
 
-SIGNED_MOMENTS: dict[str, SignedMoment] = {
-    "signed": _signed,
+REVISION_MOMENTS: dict[str, RevisionMoment] = {
+    "asked for": _revised,
     "made": _made,
     "encoded": partial(_step_done, step="encode"),
     "delivering": partial(_step_done, step="deliver"),
@@ -153,7 +157,7 @@ def counted(site: Site, scan: Callable[[str], Scan]) -> str:
     return view.row.case_id
 
 
-@pytest.mark.parametrize("moment", SIGNED_MOMENTS)
+@pytest.mark.parametrize("moment", REVISION_MOMENTS)
 @pytest.mark.parametrize("victim", ["worker", "node"])
 def test_killed_while_a_signature_is_carried_out(site: Site, counted: str, victim: str, moment: str) -> None:
     reviewer = Reviewer(site.node, counted)
@@ -164,7 +168,7 @@ def test_killed_while_a_signature_is_carried_out(site: Site, counted: str, victi
 
     def reached() -> bool:
         with site.node.database.read() as connection:
-            return SIGNED_MOMENTS[moment](connection, counted, revision)
+            return REVISION_MOMENTS[moment](connection, counted, revision)
 
     wait_until(reached, f"revision {revision} is {moment}", 120, every_s=0.002)
     _kill(site, victim)
@@ -177,6 +181,33 @@ def test_killed_while_a_signature_is_carried_out(site: Site, counted: str, victi
     assert {file.revision for file in view.files} == {revision}
     assert made < {tags["SOPInstanceUID"] for tags in archived}
     assert len(set(site.reported("K-signed"))) == revision + 1, "one message each, however often it was sent"
+
+
+@pytest.mark.parametrize(("victim", "moment"), [("worker", "encoded"), ("node", "half delivered")])
+def test_killed_while_a_result_is_withdrawn(site: Site, scan: Callable[[str], Scan], victim: str, moment: str) -> None:
+    accession = f"K-withdrawn-{list(REVISION_MOMENTS).index(moment)}"
+    site.order(scan(accession))
+    site.send(scan(accession))
+    view = site.ended(accession)
+    assert view.row.state is CaseState.REPORTED, view.events
+    case_id = view.row.case_id
+    with closing(site.node.client()) as client:
+        asked = {"name": "withdraw", "reason": "the glass of another patient"}
+        client.post(f"/api/cases/{case_id}/actions", json=asked).raise_for_status()
+
+    def reached() -> bool:
+        with site.node.database.read() as connection:
+            return REVISION_MOMENTS[moment](connection, case_id, 1)
+
+    wait_until(reached, f"the withdrawal of {accession} is {moment}", 120, every_s=0.002)
+    _kill(site, victim)
+
+    withdrawn = site.node.wait_for_state(accession, CaseState.HELD, timeout_s=180)
+    assert (withdrawn.row.case_id, withdrawn.status, withdrawn.has_slide) == (case_id, "X", False)
+    told = [message for message in set(site.reported(accession)) if b"the glass of another patient" in message]
+    assert len(told) == 1, "one message, however often it was sent"
+    archived = [tags for tags in site.archived(accession) if "PredecessorDocumentsSequence" in tags]
+    assert len(archived) == 1, "one document says that there is no result any more"
 
 
 def _kill(site: Site, victim: str) -> None:
