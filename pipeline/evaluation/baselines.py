@@ -69,7 +69,7 @@ SCALES: Mapping[str, Scale] = {
     ),
     "small": Scale(
         regions=StageScale(side=128, steps=60, batch=4, train=16, test=6),
-        tiles=StageScale(side=96, steps=40, batch=8, train=2, test=2),
+        tiles=StageScale(side=96, steps=160, batch=8, train=4, test=2),
         classes=StageScale(side=96, steps=200, batch=16, train=16, test=6),
     ),
     "large": Scale(

@@ -9,6 +9,7 @@ AMOUNTS = {
     "varied_slides": 1,
     "thumbnail_slides": 2,
     "fields": 1,
+    "varied_fields": 1,
     "collages": 2,
     "epoch_cells": 8,
 }
