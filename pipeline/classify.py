@@ -15,6 +15,7 @@ from pipeline.domain import CELL_CLASSES, Box, Polygon, RgbImage, Slide
 from pipeline.explain import saliency, watched
 from pipeline.geometry import centroid
 from pipeline.models.mae import CellClassifier
+from pipeline.symmetry import symmetries
 
 if TYPE_CHECKING:
     from pipeline.bundle import Bundle
@@ -91,12 +92,6 @@ class CellClasser:
             known = logits[:, self.columns].double().softmax(1).cpu().numpy()
             result[start : start + len(part), self.columns] = known
         return result, maps
-
-
-def symmetries(images: torch.Tensor, turns: int) -> list[torch.Tensor]:
-    """The first `turns` of the eight symmetries of a square, half turns first. (B, C, S, S) each."""
-    flips = [images, images.flip(2, 3), images.flip(3), images.flip(2)]
-    return (flips + [view.transpose(2, 3) for view in flips])[:turns]
 
 
 def classify_crop(image: RgbImage, mpp: float | None, bundle: "Bundle") -> NDArray[np.float64]:

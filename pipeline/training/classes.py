@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.classify import symmetries
 from pipeline.models.mae import CellClassifier, CellEncoder, Depthwise, VitEncoder
+from pipeline.symmetry import symmetries
 from pipeline.training.augment import Augmentation, augment, centre
 from pipeline.training.datasets import SYNTHETIC, Crops
 from pipeline.training.loop import Batch, Progress, Schedule, device, fit, quiet, spread
