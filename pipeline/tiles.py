@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.domain import Box, Region, RgbImage, Slide, Tile
 from pipeline.geometry import grid, share_inside
 from pipeline.models.tcnet import TCNet
-from pipeline.symmetry import symmetries
+from pipeline.symmetry import averaged
 
 TILE_UM = 160.0
 DARK_SHARE = 0.05  # of a tile's pixels; more than `most_density` here is no nucleus but the stain
@@ -18,12 +18,13 @@ DARK_SHARE = 0.05  # of a tile's pixels; more than `most_density` here is no nuc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TilesConfig:
-    """A tile is 160 µm (1600 px at 0.1 µm/px), seen at 224 px. `threshold` tells synthetic tiles best.
+    """A tile is 160 µm (1600 px at 0.1 µm/px), seen at 224 px.
+
+    `turns` of the square's symmetries are averaged; with them, `threshold` tells synthetic tiles best.
 
     Overstained is what has a twentieth of its pixels above `most_density` (optical density of the light as scanned,
     natural log, mean of the channels; 2.2 lets a ninth of it through). Of segpc's fields none exceeds 1.6, overstained
     none stays below 1.8 and 99 of 100 exceed 2.2; countable synthetic tiles of either centre reach 1.4.
-    `turns` of the square's symmetries are averaged.
     """
 
     side: int = 224
@@ -70,5 +71,5 @@ class TileJudge:
         batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float() / 255
         density = -batch.clamp(min=0.02).log().mean(1)  # (N, 224, 224)
         readable = (density > self.config.most_density).float().mean((1, 2)) < DARK_SHARE
-        logits = torch.stack([self.model(view) for view in symmetries(batch, self.config.turns)]).mean(0)
+        logits = averaged(self.model, batch, self.config.turns)
         return np.asarray((logits.sigmoid() * readable).double().cpu().numpy())

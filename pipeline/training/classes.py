@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.models.mae import CellClassifier, CellEncoder, Depthwise, VitEncoder
-from pipeline.symmetry import symmetries
+from pipeline.symmetry import averaged
 from pipeline.training.augment import Augmentation, augment, centre
 from pipeline.training.datasets import SYNTHETIC, Crops
 from pipeline.training.loop import Batch, Progress, Schedule, device, fit, quiet, spread
@@ -152,7 +152,7 @@ def predict(model: CellClassifier, crops: Crops, *, batch: int = 64, turns: int 
     rows = []
     for start in range(0, len(crops), batch):
         images = centre(crops.tensor(range(start, min(start + batch, len(crops)))), model.encoder.size).to(place)
-        rows.append(torch.stack([model(view) for view in symmetries(images, turns)]).mean(0).cpu())
+        rows.append(averaged(model, images, turns).cpu())
     return np.asarray(torch.cat(rows).numpy(), dtype=np.float32) if rows else np.zeros((0, 22), np.float32)
 
 

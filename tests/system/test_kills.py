@@ -99,6 +99,7 @@ def _made(connection: sa.Connection, case_id: str, revision: int) -> bool:
 
 
 def _step_done(connection: sa.Connection, case_id: str, revision: int, step: str) -> bool:
+    """Of a signature or a withdrawal; a count may have the same number."""
     done = sa.text(
         "SELECT 1 FROM operation_outputs WHERE function_name = :step AND workflow_uuid LIKE :key "
         "AND workflow_uuid NOT LIKE 'count:%'"
