@@ -9,7 +9,6 @@ Frames: the time to the first byte of some frame of a 4 GB instance, over HTTP, 
 import itertools
 import random
 import shutil
-import socket
 import statistics
 import subprocess
 import tempfile
@@ -29,6 +28,7 @@ from pipeline.phantom.spec import PhantomSpec
 from tests.large import write_large_encapsulated, write_large_instance
 from tests.serving import serving
 from tests.stored_cases import Site
+from tests.system.processes import free_port
 
 ROUNDS = 7
 DEADLINE_S = 30.0
@@ -50,9 +50,7 @@ def our_listener(folder: Path) -> Iterator[int]:
 def storescp(folder: Path) -> Iterator[int]:
     """dcmtk's SCP."""
     folder.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     process = subprocess.Popen(["storescp", "--output-directory", folder, "+xa", str(port)])
     try:
         deadline = time.monotonic() + DEADLINE_S

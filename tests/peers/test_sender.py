@@ -17,6 +17,7 @@ from pynetdicom.sop_class import VLWholeSlideMicroscopyImageStorage
 from dicom_io.errors import PeerError
 from dicom_io.sender import Peer, echo, send, stow
 from tests.receiver import receiving
+from tests.system.processes import free_port
 from tests.unit.dicom_io.instances import picture, save_jpeg_level, save_level
 
 
@@ -44,14 +45,8 @@ def accepting(syntaxes: list[str], status: int = 0) -> Iterator[tuple[Peer, list
         ae.shutdown()
 
 
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_an_absent_peer_may_be_tried_again(level):
-    peer = Peer(ae_title="PACS", host="127.0.0.1", port=unused_port())
+    peer = Peer(ae_title="PACS", host="127.0.0.1", port=free_port())
     for action in (lambda: echo(peer), lambda: send(peer, [level])):
         with pytest.raises(PeerError, match=rf"PACS at 127\.0\.0\.1:{peer.port} cannot be reached") as caught:
             action()
@@ -67,7 +62,7 @@ def test_a_host_without_an_address_may_be_tried_again(level):
 @pytest.mark.parametrize("changes", [{"ae_title": "A" * 17}, {"calling_ae": ""}, {"calling_ae": "\\"}])
 def test_a_title_that_is_not_one_is_said(changes):
     with pytest.raises(PeerError, match="is not an AE title") as caught:
-        echo(replace(Peer(ae_title="PACS", host="127.0.0.1", port=unused_port()), **changes))
+        echo(replace(Peer(ae_title="PACS", host="127.0.0.1", port=free_port()), **changes))
     assert not caught.value.retryable
 
 
@@ -217,5 +212,5 @@ def test_stow_refusals(dicomweb, level, status, body, words, retryable):
 
 def test_stow_to_nobody_may_be_tried_again(level):
     with pytest.raises(PeerError, match="cannot be reached") as caught:
-        stow(f"http://127.0.0.1:{unused_port()}/studies", [level])
+        stow(f"http://127.0.0.1:{free_port()}/studies", [level])
     assert caught.value.retryable

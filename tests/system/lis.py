@@ -14,6 +14,7 @@ from hl7.messages import read_header
 from hl7.mllp import MllpServer, send
 from hl7.placer import encode_order
 from pipeline.domain import EntityId, Order, Patient, Priority
+from tests.system.processes import free_port
 from tests.system.scans import Scan
 
 ORDERED_AT = datetime(2026, 1, 2, 4, 0, tzinfo=UTC)
@@ -23,7 +24,7 @@ class Lis:
     """An MLLP receiver on a port it keeps over `stop` and `start`."""
 
     def __init__(self) -> None:
-        self.port = 0
+        self.port = free_port()
         self.received: list[bytes] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -45,7 +46,6 @@ class Lis:
     def start(self) -> None:
         self._server = MllpServer("127.0.0.1", self.port, self._take)
         asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result()
-        self.port = self._server.port
 
     def stop(self) -> None:
         if self._server is not None:

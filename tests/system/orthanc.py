@@ -73,6 +73,9 @@ class Orthanc:
         return [tags for tags in self.instances() if tags["Modality"] != "SM"]
 
     def _answers(self) -> bool:
+        assert self._process is not None
+        ended = self._process.poll()
+        assert ended is None, f"Orthanc ended with {ended}: {(self.folder / 'orthanc.log').read_text()[-2000:]}"
         try:
             return httpx.get(f"{self.url}/system").is_success
         except httpx.TransportError:
