@@ -188,22 +188,31 @@ def _cells(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
     After the first, on centre a and with more recolouring, more cells of real fields are found; after the second, half
     on `varied`, their outlines are closer. The mean keeps both (arXiv:2203.05482).
     """
-    mixes = synthetic.TRAINING_MIXES
-    drawn = synthetic.draw_fields(recipe.fields, 200_000, progress=say, mixes=mixes)
-    varied = synthetic.draw_fields(recipe.varied_fields, 210_000, "varied", say, mixes)
-    first = _decoder(drawn, recipe.decoder, work / "cells", out, say)
-    both = [*drawn[: recipe.varied_fields], *varied]
+    mixes, shared = synthetic.TRAINING_MIXES, recipe.varied_fields
+
+    def plain() -> list[FieldSample]:
+        return synthetic.draw_fields(recipe.fields, 200_000, progress=say, mixes=mixes)
+
+    def both() -> list[FieldSample]:
+        varied = synthetic.draw_fields(shared, 210_000, "varied", say, mixes)
+        return synthetic.draw_fields(shared, 200_000, progress=say, mixes=mixes) + varied
+
+    first = _decoder(plain, recipe.decoder, work / "cells", out, say)
     decoder = _decoder(both, recipe.varied_decoder, work / "cells-varied", out, say)
     _blend(decoder, first.state_dict(), 0.5)
     save_weights(decoder, out / "cells.safetensors")
 
 
 def _decoder(
-    fields: list[FieldSample], config: cells.CellsTraining, folder: Path, out: Path, say: Progress
+    draw: Callable[[], list[FieldSample]], config: cells.CellsTraining, folder: Path, out: Path, say: Progress
 ) -> PromptDecoder:
     decoder = decoder_from_onnx(out / "sam_decoder.onnx")
     segmenter = CellSegmenter(OnnxEncoder(out / "sam_encoder.onnx"), decoder, CellsConfig(), torch.device("cpu"))
-    prompts = cells.gather([(sample.image, sample.labels) for sample in fields], segmenter, config, say)
+
+    def gather() -> cells.Prompts:
+        return cells.gather([(sample.image, sample.labels) for sample in draw()], segmenter, config, say)
+
+    prompts = cells.Prompts(**_kept(folder.with_suffix(".npz"), gather))
     return cells.train_cells(decoder, prompts, config, folder, say)
 
 
