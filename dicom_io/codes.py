@@ -28,6 +28,7 @@ LIMIT_HIGH = CodedConcept("CI95_HIGH", LOCAL_SCHEME, "Upper 95 % confidence limi
 CELL_NUMBER = CodedConcept("CELL_ID", LOCAL_SCHEME, "Number of the cell in the analysis")
 
 DOCUMENT_TITLE = CodedConcept("48807-2", "LN", "Bone marrow aspiration report")
+WRONG_ORDER = CodedConcept("113038", "DCM", "Incorrect Modality Worklist Entry")
 PROCEDURE = CodedConcept("47286-0", "LN", "Differential panel - Bone marrow")
 BONE_MARROW_SPECIMEN = CodedConcept("119359002", "SCT", "Bone marrow specimen")
 BONE_MARROW = CodedConcept("14016003", "SCT", "Bone marrow structure")

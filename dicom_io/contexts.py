@@ -27,6 +27,7 @@ STORED_SOP_CLASSES = tuple(
         sop_class.ColorSoftcopyPresentationStateStorage,
         sop_class.AdvancedBlendingPresentationStateStorage,
         sop_class.EncapsulatedPDFStorage,
+        sop_class.KeyObjectSelectionDocumentStorage,
     )
 )
 

@@ -26,6 +26,7 @@ class ResultKind(StrEnum):
     MEASUREMENTS = "SR"
     REGIONS_3D = "SR3D"
     DOCUMENT = "PDFDCM"
+    REJECTION = "KO"
 
 
 _SERIES = {
@@ -35,6 +36,7 @@ _SERIES = {
     ResultKind.MEASUREMENTS: (9104, "Bone marrow differential count"),
     ResultKind.REGIONS_3D: (9105, "Countable regions, report"),
     ResultKind.DOCUMENT: (9106, "Bone marrow differential count, printed"),
+    ResultKind.REJECTION: (9107, "Withdrawn results"),
 }
 
 

@@ -10,6 +10,7 @@ from dicom_io.ann import encode_annotations
 from dicom_io.document import encode_document
 from dicom_io.errors import SlideError
 from dicom_io.provenance import Predecessor, ResultKind
+from dicom_io.rejection import encode_rejection
 from dicom_io.seg import encode_region_segmentation, encode_segmentation
 from dicom_io.source import Source, matrix_size, read_source, read_uncounted
 from dicom_io.sr import encode_measurements, encode_regions
@@ -18,7 +19,7 @@ from pipeline.domain import CellCode, Report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultObject:
-    """One written file. `kind` is a value of `ResultKind`: SEG, SEGROI, ANN, SR, SR3D or PDFDCM."""
+    """One written file. `kind` is a value of `ResultKind`: SEG, SEGROI, ANN, SR, SR3D, PDFDCM or KO."""
 
     kind: str
     path: Path
@@ -44,6 +45,7 @@ def write_results(
     out: Path,
     *,
     predecessors: Sequence[ResultObject] = (),
+    rejected: Sequence[ResultObject] = (),
     organization: str = "",
     pdf: bytes | None = None,
 ) -> tuple[ResultObject, ...]:
@@ -58,6 +60,7 @@ def write_results(
     codes : of every class, by name
     out : an existing folder; each file is named `<kind>.dcm` in lower case, the document report.dcm
     predecessors : the objects of the report that this one replaces; each SR names the one of its kind
+    rejected : the objects that no longer hold, as they were made for another order; a KO lists them
     organization : of the reviewer, for a final or corrected report
     pdf : the printed report, for an Encapsulated PDF
 
@@ -88,6 +91,8 @@ def write_results(
     )
     if pdf is not None:
         objects[ResultKind.DOCUMENT] = encode_document(report, source, pdf)
+    if rejected:
+        objects[ResultKind.REJECTION] = encode_rejection(report, source, [each.as_predecessor() for each in rejected])
     return tuple(_write(kind, ds, out) for kind, ds in objects.items())
 
 

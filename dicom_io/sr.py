@@ -70,6 +70,37 @@ def encode_regions(
     return _document(sr.Comprehensive3DSR, report, ResultKind.REGIONS_3D, source, groups, predecessors, organization)
 
 
+def device_observer(report: Report) -> sr.ObserverContext:
+    """The node with its model bundle as the author of a document (TID 1004)."""
+    return sr.ObserverContext(
+        observer_type=concepts.DCM.Device,
+        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+            uid=derive_uid("device", report.bundle.digest),
+            name="marrow-node",
+            manufacturer_name=codes.MANUFACTURER,
+            model_name=f"{report.bundle.name} {report.bundle.version}",
+            serial_number=report.bundle.digest[:16],
+        ),
+    )
+
+
+def requests_of(report: Report, source: Source) -> list[Dataset] | None:
+    """The order that the document answers (PS3.3 C.17.2, Referenced Request Sequence)."""
+    order = report.order
+    if order is None:
+        return None
+    item = Dataset()
+    item.StudyInstanceUID = source.base.StudyInstanceUID
+    item.ReferencedStudySequence = []
+    item.AccessionNumber = source.base.AccessionNumber
+    item.PlacerOrderNumberImagingServiceRequest = order.placer_order_number.value if order.placer_order_number else ""
+    item.FillerOrderNumberImagingServiceRequest = order.filler_order_number.value if order.filler_order_number else ""
+    item.RequestedProcedureID = ""
+    item.RequestedProcedureDescription = order.test_name[:64]
+    item.RequestedProcedureCodeSequence = []
+    return [item]
+
+
 def _document(
     make: type[Dataset],
     report: Report,
@@ -101,7 +132,7 @@ def _document(
         verifying_observer_name=person_name(report.reviewer) if verified else None,
         verifying_organization=organization if verified else None,
         previous_versions=[_reference(document) for document in predecessors] or None,
-        requested_procedures=_requests(report, source),
+        requested_procedures=requests_of(report, source),
     )
     if report.analysis is None:
         ds.CompletionFlagDescription = _reason(report)[:64]
@@ -114,16 +145,6 @@ def _has_size(image: Dataset) -> bool:
 
 def _observation_context(report: Report, source: Source) -> sr.ObservationContext:
     """The device, the reviewer if there is one, and the specimen (TID 1001)."""
-    device = sr.ObserverContext(
-        observer_type=concepts.DCM.Device,
-        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
-            uid=derive_uid("device", report.bundle.digest),
-            name="marrow-node",
-            manufacturer_name=codes.MANUFACTURER,
-            model_name=f"{report.bundle.name} {report.bundle.version}",
-            serial_number=report.bundle.digest[:16],
-        ),
-    )
     person = sr.ObserverContext(
         observer_type=concepts.DCM.Person,
         observer_identifying_attributes=sr.PersonObserverIdentifyingAttributes(name=person_name(report.reviewer)),
@@ -131,7 +152,7 @@ def _observation_context(report: Report, source: Source) -> sr.ObservationContex
     specimen = source.base.SpecimenDescriptionSequence[0]
     return sr.ObservationContext(
         observer_person_context=person if is_verified(report) else None,
-        observer_device_context=device,
+        observer_device_context=device_observer(report),
         subject_context=sr.SubjectContext(
             subject_class=concepts.DCM.Specimen,
             subject_class_specific_context=sr.SubjectContextSpecimen(
@@ -276,20 +297,3 @@ def _reference(document: Predecessor) -> Dataset:
     item.SOPClassUID = document.sop_class_uid
     item.SOPInstanceUID = document.sop_instance_uid
     return item
-
-
-def _requests(report: Report, source: Source) -> list[Dataset] | None:
-    """The order that the document answers (PS3.3 C.17.2, Referenced Request Sequence)."""
-    order = report.order
-    if order is None:
-        return None
-    item = Dataset()
-    item.StudyInstanceUID = source.base.StudyInstanceUID
-    item.ReferencedStudySequence = []
-    item.AccessionNumber = source.base.AccessionNumber
-    item.PlacerOrderNumberImagingServiceRequest = order.placer_order_number.value if order.placer_order_number else ""
-    item.FillerOrderNumberImagingServiceRequest = order.filler_order_number.value if order.filler_order_number else ""
-    item.RequestedProcedureID = ""
-    item.RequestedProcedureDescription = order.test_name[:64]
-    item.RequestedProcedureCodeSequence = []
-    return [item]

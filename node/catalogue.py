@@ -1,4 +1,4 @@
-"""Every DICOM instance the node keeps, received or made, as DICOMweb searches it.
+"""Every DICOM instance the node keeps, received or made, as DICOMweb searches it; but what was withdrawn is hidden.
 
 The index is filled from the files when it is asked, with what came since; a listener or worker never waits for it.
 """
@@ -29,7 +29,7 @@ from dicom_io.qido import (
     study_record,
 )
 from node.database import Database
-from node.index_query import narrow
+from node.index_query import SHOWN, narrow
 from node.tables import dicom_index, instances, objects
 
 _BATCH = 200
@@ -69,7 +69,7 @@ class Catalogue:
 
     def held(self, study: str, series: str | None = None, instance: str | None = None) -> tuple[Held, ...]:
         """The instances of a study, of one of its series, or one instance; empty when there is none."""
-        wanted = [dicom_index.c.study_instance_uid == study]
+        wanted = [SHOWN, dicom_index.c.study_instance_uid == study]
         if series is not None:
             wanted.append(dicom_index.c.series_instance_uid == series)
         if instance is not None:
@@ -134,7 +134,7 @@ class Catalogue:
         kinds = (dicom_index.c.series_instance_uid, dicom_index.c.modality, dicom_index.c.sop_class_uid)
         asked = (
             sa.select(group.label("place"), *kinds, sa.func.count().label("number"))
-            .where(group.in_([row._mapping[group] for row in rows]))
+            .where(SHOWN, group.in_([row._mapping[group] for row in rows]))
             .group_by(group, *kinds)
             .order_by("place", *kinds)
         )

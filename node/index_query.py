@@ -9,17 +9,21 @@ import sqlalchemy as sa
 
 from dicom_io.matching import key_of
 from dicom_io.qido import Level, Query
-from node.tables import dicom_index
+from node.tables import dicom_index, objects, withdrawals
 
 _Condition = sa.ColumnElement[bool]
 _WILD = re.compile(r"[*?]")
 _DAY = re.compile(r"[0-9]{8}")
-READABLE = dicom_index.c.study_instance_uid != ""
+_TAKEN_BACK = sa.select(objects.c.sop_instance_uid).join(
+    withdrawals, sa.and_(withdrawals.c.case_id == objects.c.case_id, withdrawals.c.revision > objects.c.revision)
+)
+# What can be read, and what no person has withdrawn (IHE RAD IOCM: to be hidden, not deleted).
+SHOWN = sa.and_(dicom_index.c.study_instance_uid != "", dicom_index.c.sop_instance_uid.not_in(_TAKEN_BACK))
 
 
 def narrow(query: Query) -> tuple[list[_Condition], Query]:
     """Conditions that every matching row fulfils, and the query with the keys that they leave undecided."""
-    found: list[_Condition] = [READABLE]
+    found: list[_Condition] = [SHOWN]
     undecided = []
     for key, values in query.keys:
         condition, decided = _condition(query, key, values) if values else (None, True)
@@ -33,7 +37,7 @@ def narrow(query: Query) -> tuple[list[_Condition], Query]:
 def _condition(query: Query, key: str, values: Sequence[str]) -> tuple[_Condition | None, bool]:
     if key in _OF_STUDY or (key == _MODALITY and query.level is Level.STUDY):
         condition, _ = _listed(_LISTS[_OF_STUDY.get(key, key)], values)
-        studies = sa.select(dicom_index.c.study_instance_uid).where(condition)
+        studies = sa.select(dicom_index.c.study_instance_uid).where(condition, SHOWN)
         return dicom_index.c.study_instance_uid.in_(studies), True
     if key in _LISTS:
         return _listed(_LISTS[key], values)

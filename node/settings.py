@@ -220,7 +220,8 @@ class RetrySettings(Section):
 class PacsSettings(Section):
     """A destination of SEG, ANN and SR: by C-STORE (`ae_title`, `host`, `port`) or by STOW-RS (`url`).
 
-    `PDFDCM`, the printed report as Encapsulated PDF, is made when a destination lists it.
+    `PDFDCM`, the printed report as Encapsulated PDF, is made when a destination lists it; `KO`, the note of what was
+    withdrawn (IHE IOCM), when a result is.
     """
 
     name: Name
@@ -229,7 +230,14 @@ class PacsSettings(Section):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     calling_ae: AeTitle | None = None
     url: str | None = None
-    kinds: tuple[Literal["SEG", "SEGROI", "ANN", "SR", "SR3D", "PDFDCM"], ...] = ("SEG", "SEGROI", "ANN", "SR", "SR3D")
+    kinds: tuple[Literal["SEG", "SEGROI", "ANN", "SR", "SR3D", "KO", "PDFDCM"], ...] = (
+        "SEG",
+        "SEGROI",
+        "ANN",
+        "SR",
+        "SR3D",
+        "KO",
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> "PacsSettings":

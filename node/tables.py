@@ -202,7 +202,7 @@ deliveries = sa.Table(
     sa.Column("updated_at", UtcDateTime, nullable=False),
 )
 
-# What a case made: SEG, ANN, SR, SR3D, and the files beside them.
+# What a case made: SEG, ANN, SR, SR3D, KO, and the files beside them.
 objects = sa.Table(
     "objects",
     metadata,

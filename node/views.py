@@ -90,7 +90,7 @@ class DeliveryView:
     revision: int
 
 
-_CLASSLESS = frozenset({"SEGROI", "SR3D"})  # what says nothing of a cell's class
+_CLASSLESS = frozenset({"SEGROI", "SR3D", "KO"})  # what says nothing of a cell's class
 
 
 def tells_classes(kind: str) -> bool:
@@ -103,7 +103,7 @@ class CaseFile:
     """One downloadable object of a case. `name` is unique within the case."""
 
     name: str  # file name, e.g. result.json, overview.png, seg.dcm, ann.dcm, sr.dcm, oru.hl7, cells.geojson
-    kind: str  # RESULT, OVERVIEW, SEG, ANN, SR, SR3D, PDFDCM, ORU, GEOJSON, PDF
+    kind: str  # RESULT, OVERVIEW, SEG, ANN, SR, SR3D, PDFDCM, KO, ORU, GEOJSON, PDF
     path: Path
     media_type: str
     revision: int

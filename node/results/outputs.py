@@ -42,7 +42,7 @@ _PICTURE_PX, _PICTURES_PER_CLASS = 112, 11
 class Output:
     """One file of a result; the UIDs are empty unless it is a DICOM object."""
 
-    kind: str  # SEG, SEGROI, ANN, SR, SR3D, PDFDCM, PDF, ORU, RESULT, GEOJSON, OVERVIEW
+    kind: str  # SEG, SEGROI, ANN, SR, SR3D, PDFDCM, KO, PDF, ORU, RESULT, GEOJSON, OVERVIEW
     name: str
     media_type: str
     path: Path
@@ -61,6 +61,7 @@ def write_outputs(
     folder: Path,
     *,
     predecessors: Sequence[ResultObject] = (),
+    rejected: Sequence[ResultObject] = (),
     first_for_lis: bool = False,
 ) -> tuple[Output, ...]:
     """Write the files of a report into an existing folder.
@@ -81,6 +82,8 @@ def write_outputs(
         Files of the same names are replaced.
     predecessors : sequence of ResultObject
         The objects of the result that this one replaces.
+    rejected : sequence of ResultObject
+        The objects that archives are told to hide.
     first_for_lis : bool
         No LIS has what this corrects: it is told a final result, not a correction of one it never had.
 
@@ -95,7 +98,23 @@ def write_outputs(
     pdf = encode_pdf(
         report, codes, pdf_config(settings), pictures=_pictures(report, slide), alerts=_alerts(report, settings)
     )
-    made = [_dicom(written) for written in _objects(report, slide_paths, codes, settings, folder, predecessors, pdf)]
+    organization = settings.review.organization
+    archived = pdf if any(PDF_OBJECT in pacs.kinds for pacs in settings.pacs) else None
+    try:
+        objects = write_results(
+            report,
+            slide_paths,
+            codes,
+            folder,
+            predecessors=predecessors,
+            rejected=rejected,
+            organization=organization,
+            pdf=archived,
+        )
+    except SlideError:
+        if report.analysis is not None:
+            raise
+        objects = ()  # an SR refers to its slide; of a slide that cannot be read the ORU alone says so
     (folder / "report.pdf").write_bytes(pdf)
     sent = pdf if settings.hl7.pdf_in_oru else None
     told = replace(report, status=ResultStatus.FINAL, replaces=None) if report.replaces and first_for_lis else report
@@ -110,7 +129,7 @@ def write_outputs(
         for kind, name, media_type in _OTHERS
         if (folder / name).is_file()
     ]
-    return (*made, *plain)
+    return (*map(_dicom, objects), *plain)
 
 
 def results_config(settings: Settings) -> ResultsConfig:
@@ -159,27 +178,6 @@ def _pictures(report: Report, slide: Slide | None) -> dict[str, RgbImage]:
     if report.analysis is None or slide is None:
         return {}
     return class_strips(slide, report.analysis.cells, _PICTURED, FIELD_UM, _PICTURE_PX, _PICTURES_PER_CLASS)
-
-
-def _objects(
-    report: Report,
-    slide_paths: Sequence[Path],
-    codes: Mapping[str, CellCode],
-    settings: Settings,
-    folder: Path,
-    predecessors: Sequence[ResultObject],
-    pdf: bytes,
-) -> tuple[ResultObject, ...]:
-    organization = settings.review.organization
-    archived = pdf if any(PDF_OBJECT in pacs.kinds for pacs in settings.pacs) else None
-    try:
-        return write_results(
-            report, slide_paths, codes, folder, predecessors=predecessors, organization=organization, pdf=archived
-        )
-    except SlideError:
-        if report.analysis is not None:
-            raise
-        return ()  # an SR refers to its slide; of a slide that cannot be read the ORU alone says so
 
 
 def _dicom(written: ResultObject) -> Output:

@@ -33,6 +33,7 @@ class ResultWriter:
         slide_paths: Sequence[Path],
         predecessors: Sequence[ResultObject] = (),
         *,
+        rejected: Sequence[ResultObject] = (),
         first_for_lis: bool = False,
     ) -> tuple[Output, ...]:
         """Make every file of the report's revision; the arguments are those of `write_outputs`.
@@ -53,6 +54,7 @@ class ResultWriter:
                 self._settings,
                 filling,
                 predecessors=predecessors,
+                rejected=rejected,
                 first_for_lis=first_for_lis,
             )
         return tuple(replace(output, path=folder / output.name) for output in written)

@@ -36,10 +36,11 @@ def read(connection: Connection, case_id: str, revision: int) -> Withdrawal | No
     return None if row is None else Withdrawal(**row._asdict())
 
 
-def taken_back(case_id: str) -> sa.ScalarSelect[int]:
-    """The newest revision of a case that took back the ones before it, or -1: what was signed below is void."""
-    newest = sa.func.coalesce(sa.func.max(withdrawals.c.revision), -1)
-    return sa.select(newest).where(withdrawals.c.case_id == case_id).scalar_subquery()
+def taken_back(case_id: str, before: int | None = None) -> sa.ScalarSelect[int]:
+    """The newest revision, or newest `before` one, that took back those below it, or -1: what they signed is void."""
+    newest = sa.select(sa.func.coalesce(sa.func.max(withdrawals.c.revision), -1))
+    wanted = newest.where(withdrawals.c.case_id == case_id)
+    return (wanted if before is None else wanted.where(withdrawals.c.revision < before)).scalar_subquery()
 
 
 def orders_without(connection: Connection, series: str, order_ids: Collection[str]) -> frozenset[str]:

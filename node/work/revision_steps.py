@@ -13,7 +13,7 @@ from node import cases
 from node.database import Database
 from node.errors import CaseCancelled
 from node.queues import Work
-from node.results import delivery_book
+from node.results import delivery_book, withdrawal_book
 from node.results.delivery import destinations
 from node.results.result_writer import ResultWriter
 from node.settings import Settings
@@ -24,11 +24,12 @@ from pipeline.domain import Report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What a revision says, of the slide in `files`, and the objects that its own follow."""
+    """What a revision says, of the slide in `files`; the objects that its own follow, and those that no longer hold."""
 
     report: Report
     files: tuple[Path, ...]
     predecessors: tuple[ResultObject, ...]
+    rejected: tuple[ResultObject, ...] = ()
     first_for_lis: bool = False
 
 
@@ -58,7 +59,13 @@ class RevisionSteps(ABC):
     def encode(self, case_id: str, revision: int) -> None:
         """Make the objects, the ORU and the files beside them."""
         draft = self.draft(case_id, revision)
-        made = self._writer.write(draft.report, draft.files, draft.predecessors, first_for_lis=draft.first_for_lis)
+        made = self._writer.write(
+            draft.report,
+            draft.files,
+            draft.predecessors,
+            rejected=draft.rejected,
+            first_for_lis=draft.first_for_lis,
+        )
         with self._database.write() as connection:
             still(connection, case_id, revision)
             self._writer.keep(connection, draft.report, made)
@@ -97,12 +104,20 @@ def made_before(connection: Connection, case_id: str, revision: int, study: str)
     newest = sa.select(sa.func.max(objects.c.revision)).where(
         objects.c.case_id == case_id, objects.c.revision < revision
     )
+    return _made(connection, case_id, objects.c.revision == newest.scalar_subquery(), study)
+
+
+def made_until(connection: Connection, case_id: str, revision: int, study: str) -> tuple[ResultObject, ...]:
+    """Every object of a revision below this one that was not taken back before."""
+    void = withdrawal_book.taken_back(case_id, before=revision)
+    return _made(connection, case_id, objects.c.revision.between(void + 1, revision - 1), study)
+
+
+def _made(connection: Connection, case_id: str, wanted: sa.ColumnElement[bool], study: str) -> tuple[ResultObject, ...]:
     rows = connection.execute(
-        sa.select(objects).where(
-            objects.c.case_id == case_id,
-            objects.c.revision == newest.scalar_subquery(),
-            objects.c.sop_instance_uid != "",
-        )
+        sa.select(objects)
+        .where(objects.c.case_id == case_id, wanted, objects.c.sop_instance_uid != "")
+        .order_by(objects.c.revision, objects.c.kind)
     )
     return tuple(
         ResultObject(

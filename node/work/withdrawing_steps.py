@@ -3,12 +3,12 @@
 from node.dispatch import WITHDRAWING
 from node.intake import order_book
 from node.results import run_book, withdrawal_book
-from node.work.revision_steps import Draft, RevisionSteps, made_before, still
+from node.work.revision_steps import Draft, RevisionSteps, made_before, made_until, still
 from pipeline.domain import Report, ResultStatus
 
 
 class WithdrawingSteps(RevisionSteps):
-    """SR, ORU, PDF and result.json without a result."""
+    """SR, ORU, PDF and result.json without a result, and the note that has archives hide what they have."""
 
     stage = WITHDRAWING
     made = "the withdrawal is made"
@@ -23,7 +23,9 @@ class WithdrawingSteps(RevisionSteps):
             record = run_book.read_run(connection, case_id, withdrawal.run)
             assert record is not None  # what has no record is not withdrawn
             order = order_book.read_order(connection, case.order_id)
-            predecessors = made_before(connection, case_id, revision, record.slide.study_instance_uid)
+            study = record.slide.study_instance_uid
+            predecessors = made_before(connection, case_id, revision, study)
+            rejected = made_until(connection, case_id, revision, study)
         report = Report(
             case_id=case_id,
             order=order,
@@ -36,4 +38,4 @@ class WithdrawingSteps(RevisionSteps):
             revision=revision,
             remarks=("A person has taken back every result that was sent before under this number.",),
         )
-        return Draft(report=report, files=record.files, predecessors=predecessors)
+        return Draft(report=report, files=record.files, predecessors=predecessors, rejected=rejected)

@@ -118,6 +118,9 @@ def test_a_withdrawal_is_legal_too(tmp_path: Path) -> None:
     assert view is not None
     made = {file.kind: file.path for file in view.files}
     assert not findings(made["SR"])
+    assert not findings(made["KO"])
+    assert "Incorrect Modality Worklist Entry" in run("dsrdump", made["KO"]).stdout
+    assert len(hd.ko.KeyObjectSelectionDocument.from_dataset(dcmread(made["KO"])).content.get_references()) == 5
     said = run("dsrdump", "+U8", made["SR"]).stdout
     assert "the glass of another patient" in said
     assert "Predecessor Docs    : 1" in said

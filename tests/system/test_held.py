@@ -118,6 +118,7 @@ def test_slide_counted_for_the_wrong_order_is_reported_for_the_right_one(
     documents = [tags for tags in site.archived("H-12") if tags["SeriesDescription"].startswith("Bone marrow")]
     assert len(documents) == 3, "the slide's: withdrawn, why, and the result of its order"
     assert len([tags for tags in documents if "PredecessorDocumentsSequence" in tags]) == 1
+    assert [tags["Modality"] for tags in site.archived("H-12")].count("KO") == 1, "archives are told what to hide"
 
 
 def _status(message: bytes) -> str:

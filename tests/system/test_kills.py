@@ -207,8 +207,10 @@ def test_killed_while_a_result_is_withdrawn(site: Site, scan: Callable[[str], Sc
     assert (withdrawn.row.case_id, withdrawn.status, withdrawn.has_slide) == (case_id, "X", False)
     told = [message for message in set(site.reported(accession)) if b"the glass of another patient" in message]
     assert len(told) == 1, "one message, however often it was sent"
-    archived = [tags for tags in site.archived(accession) if "PredecessorDocumentsSequence" in tags]
-    assert len(archived) == 1, "one document says that there is no result any more"
+    archived = site.archived(accession)
+    documents = [tags for tags in archived if "PredecessorDocumentsSequence" in tags]
+    assert len(documents) == 1, "one document says that there is no result any more"
+    assert [tags["Modality"] for tags in archived].count("KO") == 1, "and one note what to hide"
 
 
 def _kill(site: Site, victim: str) -> None:

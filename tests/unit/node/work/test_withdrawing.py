@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
+import sqlalchemy as sa
+from fastapi.testclient import TestClient
 from pydicom import dcmread
 
 from hl7.messages import Segment, read_message
@@ -20,13 +22,16 @@ from node.review import review_book
 from node.review.marking import Wanted
 from node.review.training_data import training_files
 from node.settings import Settings
-from node.tables import deliveries
+from node.tables import deliveries, objects
 from node.views import CaseState, CaseView
+from node.web.app import create_web
+from node.web.identity import COOKIE
 from node.web.sources import WebSources
+from node.work.revision_steps import made_until
 from node.work.signing_steps import SigningSteps
 from node.work.withdrawing_steps import WithdrawingSteps
 from pipeline.domain import ResultStatus
-from tests.slides import SERIES
+from tests.slides import SERIES, STUDY
 from tests.stored_cases import Site
 
 PETRA = Person(name="petra", full_name="Dr. Petra Prüfer", role=Role.REVIEWER)
@@ -81,12 +86,14 @@ def test_everyone_is_told_why_there_is_no_result_any_more(
         sign(site, settings, sources, case_id)
     before = segments(site, case_id, "OBR")[0]
     (former,) = [file.path for file in seen(site, case_id).files if file.kind == "SR"]
+    with site.database.read() as connection:
+        sent = set(connection.execute(sa.select(objects.c.sop_instance_uid)).scalars()) - {""}
     sources.actions.do(case_id, WITHDRAW, PETRA)
     revision = seen(site, case_id).revision
     steps.encode(case_id, revision)
     steps.deliver(case_id, revision)
     view = seen(site, case_id)
-    assert {file.kind for file in view.files} == {"SR", "ORU", "PDF", "RESULT"}
+    assert {file.kind for file in view.files} == {"SR", "KO", "ORU", "PDF", "RESULT"}
     (obr,) = segments(site, case_id, "OBR")
     assert (before.value(25), obr.value(25)) == ("F" if signed else "P", "X")
     assert (obr.raw(2), obr.raw(3)) == (before.raw(2), before.raw(3))
@@ -98,8 +105,15 @@ def test_everyone_is_told_why_there_is_no_result_any_more(
     (study,) = sr.PredecessorDocumentsSequence
     (earlier,) = study.ReferencedSeriesSequence[0].ReferencedSOPSequence
     assert earlier.ReferencedSOPInstanceUID == dcmread(former).SOPInstanceUID
-    sent = {(each.revision, each.destination): each.state for each in view.deliveries}
-    assert (sent[revision, "lis"], sent[revision, "pacs"]) == ("pending", "pending")
+    (note,) = [dcmread(file.path) for file in view.files if file.kind == "KO"]
+    assert note.ConceptNameCodeSequence[0].CodeValue == "113038"
+    assert f"The result was withdrawn: {WITHDRAW.reason}" in [item.get("TextValue") for item in note.ContentSequence]
+    assert (note.StudyInstanceUID, note.PatientID) == (sr.StudyInstanceUID, sr.PatientID)
+    (evidence,) = note.CurrentRequestedProcedureEvidenceSequence
+    hidden = [item for series in evidence.ReferencedSeriesSequence for item in series.ReferencedSOPSequence]
+    assert {item.ReferencedSOPInstanceUID for item in hidden} == sent, "all that was made, signed or not"
+    on_their_way = {(each.revision, each.destination): each.state for each in view.deliveries}
+    assert (on_their_way[revision, "lis"], on_their_way[revision, "pacs"]) == ("pending", "pending")
     end(site, case_id)
     view = seen(site, case_id)
     assert (view.row.state, view.status, view.has_slide) == (CaseState.HELD, ResultStatus.NO_RESULT, False)
@@ -107,6 +121,41 @@ def test_everyone_is_told_why_there_is_no_result_any_more(
     with site.database.read() as connection:
         assert review_book.last_signature(connection, case_id) is None
         assert review_book.last_signed_result(connection, case_id) is None, "the next result is a first one"
+
+
+def test_what_was_taken_back_before_is_not_taken_back_again(
+    site: Site, sources: WebSources, steps: WithdrawingSteps, case_id: str
+) -> None:
+    sources.actions.do(case_id, WITHDRAW, PETRA)
+    steps.encode(case_id, 1)
+    with site.database.read() as connection:
+        first, second = (made_until(connection, case_id, revision, STUDY) for revision in (1, 3))
+    assert [item.kind for item in first] == ["ANN", "SEG", "SEGROI", "SR", "SR3D"]
+    assert second == ()
+
+
+def test_viewers_are_shown_no_withdrawn_object(
+    site: Site, sources: WebSources, steps: WithdrawingSteps, case_id: str
+) -> None:
+    with TestClient(create_web(sources), cookies={COOKIE: site.sign_in()}) as client:
+
+        def shown() -> dict[str, str]:
+            records = client.get(f"/dicomweb/studies/{STUDY}/instances").json()
+            return {record["00080018"]["Value"][0]: record["00080060"]["Value"][0] for record in records}
+
+        before = shown()
+        (withdrawn,) = [uid for uid, modality in before.items() if modality == "ANN"]
+        sources.actions.do(case_id, WITHDRAW, PETRA)
+        assert set(shown().values()) == {"SM"}
+        steps.encode(case_id, 1)
+        after = shown()
+        assert sorted(after.values()) == sorted(["KO", "SR", *["SM"] * list(before.values()).count("SM")])
+        assert not (set(after) & set(before)) - {uid for uid, modality in before.items() if modality == "SM"}
+        assert client.get("/dicomweb/studies?ModalitiesInStudy=ANN").json() == []
+        (study,) = client.get("/dicomweb/studies").json()
+        assert sorted(study["00080061"]["Value"]) == ["KO", "SM", "SR"]
+        metadata = client.get(f"/dicomweb/studies/{STUDY}/metadata").json()
+        assert withdrawn not in {record["00080018"]["Value"][0] for record in metadata}
 
 
 def test_what_is_still_on_its_way_is_not_sent(site: Site, sources: WebSources, case_id: str) -> None:

@@ -100,7 +100,7 @@ export function Deliveries({ deliveries }: { deliveries: Delivery[] }) {
 
 const KINDS: Record<string, string> = {
   SEG: "Segmentation", ANN: "Cell annotations", SR: "Structured report", SR3D: "Regions (3D SR)", ORU: "HL7 result",
-  SEGROI: "Regions", RESULT: "Result as JSON", OVERVIEW: "Overview picture", GEOJSON: "Cells for QuPath", PDF: "Report", PDFDCM: "Report as DICOM",
+  SEGROI: "Regions", RESULT: "Result as JSON", OVERVIEW: "Overview picture", GEOJSON: "Cells for QuPath", PDF: "Report", PDFDCM: "Report as DICOM", KO: "Withdrawal note",
 };
 
 interface DownloadsProps {

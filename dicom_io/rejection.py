@@ -1,0 +1,66 @@
+"""A note that objects no longer hold: archives that know IHE's IOCM hide what it lists (RAD TF-2 4.66.4.1.3).
+
+It is a Key Object Selection (PS3.3 A.35.4) whose title says why. An archive that does not know what it means keeps it
+as any other document.
+"""
+
+from collections.abc import Sequence
+
+from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
+from pydicom import Dataset
+
+from dicom_io import codes
+from dicom_io.provenance import Predecessor, ResultKind, construct
+from dicom_io.source import Source
+from dicom_io.sr import device_observer, requests_of
+from pipeline.domain import Report
+
+_SHARED = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+
+
+def encode_rejection(report: Report, source: Source, rejected: Sequence[Predecessor]) -> Dataset:
+    """That the objects were made for the wrong order (113038, Incorrect Modality Worklist Entry), with the reason.
+
+    Parameters
+    ----------
+    report : says in `reason` why there is no result any more
+    rejected : at least one object, all in the study of `source`
+    """
+    references = [_reference(each, source.base) for each in rejected]
+    content = KeyObjectSelection(
+        document_title=codes.WRONG_ORDER,
+        referenced_objects=references,
+        observer_device_context=device_observer(report),
+        description=report.reason,
+    )
+    return construct(
+        KeyObjectSelectionDocument,
+        report,
+        ResultKind.REJECTION,
+        source.base,
+        evidence=references,
+        content=content,
+        requested_procedures=requests_of(report, source),
+    )
+
+
+def _reference(each: Predecessor, image: Dataset) -> Dataset:
+    """The object as highdicom wants to be given it: with the patient and the study, which are those of its slide."""
+    item = Dataset()
+    for keyword in _SHARED:
+        setattr(item, keyword, image.get(keyword))
+    item.StudyInstanceUID = each.study_instance_uid
+    item.SeriesInstanceUID = each.series_instance_uid
+    item.SOPClassUID = each.sop_class_uid
+    item.SOPInstanceUID = each.sop_instance_uid
+    return item
