@@ -139,10 +139,22 @@ LOOKS: tuple[Look, ...] = (
         cytoplasm=(0.06, 0.42, 0.0, 0.0), offset=(0.2, 1.0), irregular=(0.015, 0.04), pseudopods=0.2,
     ),
     Look(
-        class_name="plasma cell", diameter_um=(12.5, 18.0), ratio=(0.22, 0.36), offset=(0.8, 1.0),
+        class_name="plasma cell", weight=0.4, diameter_um=(12.5, 18.0), ratio=(0.22, 0.36), offset=(0.8, 1.0),
         chromatin="blocky", contrast=(0.16, 0.24), nucleus=(1.06, 0.14, 0.0, 0.0), cytoplasm=(0.16, 0.70, 0.0, 0.0),
         hof=(0.35, 0.65), rim=0.15, vacuoles=(0, 3), elongation=(1.0, 1.25), mottle=0.16, irregular=(0.015, 0.045),
         tint=(0.6, 1.2),
+    ),
+    Look(
+        class_name="plasma cell", weight=0.4, diameter_um=(13.0, 21.0), ratio=(0.24, 0.44), offset=(0.6, 1.0),
+        chromatin="coarse", contrast=(0.10, 0.18), nucleus=(1.06, 0.20, 0.0, 0.0), nucleoli=(0, 1),
+        cytoplasm=(0.12, 0.42, 0.14, 0.0), hof=(0.0, 0.4), vacuoles=(0, 4), elongation=(1.0, 1.35), mottle=0.2,
+        irregular=(0.03, 0.08), pseudopods=0.5, tint=(0.35, 1.1),
+    ),
+    Look(
+        class_name="plasma cell", weight=0.2, diameter_um=(13.0, 20.0), ratio=(0.30, 0.5), offset=(0.5, 1.0),
+        chromatin="granular", contrast=(0.10, 0.16), nucleus=(0.9, 0.12, 0.0, 0.0), nucleoli=(1, 1),
+        cytoplasm=(0.24, 0.32, 0.06, 0.0), hof=(0.0, 0.3), vacuoles=(0, 2), elongation=(1.0, 1.4), mottle=0.2,
+        irregular=(0.03, 0.07), pseudopods=0.5, tint=(0.5, 1.2),
     ),
     Look(
         class_name="early erythroblast", diameter_um=(13.0, 18.5), ratio=(0.62, 0.78), chromatin="granular",

@@ -5,7 +5,7 @@ and PBC (Acevedo et al. 2020), both CC BY 4.0, training split by file name; ever
 centre a, for tiles and fields also `varied`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from pipeline.bundle import fetch_sam, save_weights, stage_of, write_bundle
 from pipeline.cells import CellsConfig, CellSegmenter
@@ -76,7 +75,7 @@ SETTLED = replace(
     harder=6.0,
     synthetic_share=0.3,
     augmentation=replace(LAST.augmentation, tone=0.2),
-    schedule=replace(LAST.schedule, epochs=2, learning_rate=2.5e-4, ema=0.99, seed=7),
+    schedule=replace(LAST.schedule, epochs=2, learning_rate=2.5e-4, ema=0.99),
 )
 TILES = toi.ToiConfig(
     spoil=0.35,
@@ -118,6 +117,7 @@ class Recipe:
     large: classes.ClassesConfig = LARGE
     last: classes.ClassesConfig = LAST
     settled: classes.ClassesConfig = SETTLED
+    settled_seeds: tuple[int, ...] = (7, 8, 9)
     tiles: toi.ToiConfig = TILES
     collages: int = 2400
     regions: roi.RoiConfig = field(
@@ -199,7 +199,7 @@ def _cells(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
 
     first = _decoder(plain, recipe.decoder, work / "cells", out, say)
     decoder = _decoder(both, recipe.varied_decoder, work / "cells-varied", out, say)
-    _blend(decoder, first.state_dict(), 0.5)
+    decoder.load_state_dict(_mean([decoder.state_dict(), first.state_dict()]))
     save_weights(decoder, out / "cells.safetensors")
 
 
@@ -212,11 +212,11 @@ def _decoder(
     def gather() -> cells.Prompts:
         return cells.gather([(sample.image, sample.labels) for sample in draw()], segmenter, config, say)
 
-    prompts = cells.Prompts(**_kept(folder.with_suffix(".npz"), gather))
+    prompts = cells.Prompts(**_kept(folder.with_name(f"prompts-{folder.name}.npz"), gather))
     return cells.train_cells(decoder, prompts, config, folder, say)
 
 
-def describe(real: Crops, temperature: float, version: str = "0.6.0") -> dict[str, Any]:
+def describe(real: Crops, temperature: float, version: str = "0.7.0") -> dict[str, Any]:
     """`bundle.json` without hashes: what each class was learnt from is said of every class."""
     seen = real.part("train")
     certain = seen.allowed[seen.allowed.sum(1) == 1].any(0)
@@ -263,7 +263,8 @@ def describe(real: Crops, temperature: float, version: str = "0.6.0") -> dict[st
 def train_cell_classes(real: Crops, imagenet: Path, work: Path, out: Path, recipe: Recipe, say: Progress) -> float:
     """MAE on all training cells, then their classes, at full size, with harder stain; the temperature.
 
-    The weights are the mean of those before and after the last, short pass (Wortsman et al. 2022, arXiv:2203.05482).
+    The last pass is short and taken several times from the same weights; the result is half those weights and half the
+    mean of what the passes made of them (Wortsman et al. 2022, arXiv:2203.05482).
     """
     torch.manual_seed(1)
     encoder = CellEncoder(**NETWORK | {"size": SMALL})
@@ -278,16 +279,23 @@ def train_cell_classes(real: Crops, imagenet: Path, work: Path, out: Path, recip
     large.load_state_dict(model.state_dict())
     classes.train_classes(large, both, validation, recipe.large, work / "classes-large", say)
     classes.train_classes(large, both, validation, recipe.last, work / "classes", say)
-    before = deepcopy(large.state_dict())
-    classes.train_classes(large, both, validation, recipe.settled, work / "classes-settled", say)
-    _blend(large, before, 0.5)
+    passes = []
+    for seed in recipe.settled_seeds:
+        settled = replace(recipe.settled, schedule=replace(recipe.settled.schedule, seed=seed))
+        model = deepcopy(large)
+        classes.train_classes(model, both, validation, settled, work / f"classes-settled-{seed}", say)
+        passes.append(model.state_dict())
+    large.load_state_dict(_mean([large.state_dict(), _mean(passes)]))
     save_weights(large, out / "classes.safetensors")
     return classes.fit_temperature(classes.predict(large, validation, turns=ClasserConfig().turns), validation.allowed)
 
 
-def _blend(model: nn.Module, before: Mapping[str, torch.Tensor], share: float) -> None:
-    """Weigh a model's weights with those it had before, in place."""
-    model.load_state_dict({name: torch.lerp(value, before[name], share) for name, value in model.state_dict().items()})
+def _mean(states: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of several weights of one model; what is counted, not weighed, is that of the first."""
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
+        for name, value in states[0].items()
+    }
 
 
 def synthetic_crops(images: NDArray[np.uint8], codes: list[str]) -> Crops:
