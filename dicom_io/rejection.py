@@ -11,21 +11,9 @@ from pydicom import Dataset
 
 from dicom_io import codes
 from dicom_io.provenance import Predecessor, ResultKind, construct
-from dicom_io.source import Source
-from dicom_io.sr import device_observer, requests_of
+from dicom_io.source import PATIENT_AND_STUDY, Source
+from dicom_io.sr import device_observer, reference_to, requests_of
 from pipeline.domain import Report
-
-_SHARED = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-)
 
 
 def encode_rejection(report: Report, source: Source, rejected: Sequence[Predecessor]) -> Dataset:
@@ -56,11 +44,7 @@ def encode_rejection(report: Report, source: Source, rejected: Sequence[Predeces
 
 def _reference(each: Predecessor, image: Dataset) -> Dataset:
     """The object as highdicom wants to be given it: with the patient and the study, which are those of its slide."""
-    item = Dataset()
-    for keyword in _SHARED:
+    item = reference_to(each)
+    for keyword in PATIENT_AND_STUDY:
         setattr(item, keyword, image.get(keyword))
-    item.StudyInstanceUID = each.study_instance_uid
-    item.SeriesInstanceUID = each.series_instance_uid
-    item.SOPClassUID = each.sop_class_uid
-    item.SOPInstanceUID = each.sop_instance_uid
     return item

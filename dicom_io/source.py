@@ -19,7 +19,7 @@ from dicom_io.header import read_dataset
 from dicom_io.uids import derive_uid
 
 _IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-_EMPTY_WHEN_ABSENT = (
+PATIENT_AND_STUDY = (  # empty where a lax writer left them out
     "PatientName",
     "PatientID",
     "PatientBirthDate",
@@ -29,7 +29,6 @@ _EMPTY_WHEN_ABSENT = (
     "StudyDate",
     "StudyTime",
     "ReferringPhysicianName",
-    "ContainerIdentifier",
 )
 
 
@@ -185,7 +184,7 @@ def _require_geometry(level: Dataset) -> None:
 
 
 def _complete(level: Dataset) -> Dataset:
-    for keyword in _EMPTY_WHEN_ABSENT:
+    for keyword in (*PATIENT_AND_STUDY, "ContainerIdentifier"):
         if keyword not in level:
             setattr(level, keyword, "")
     for keyword, parse in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):

@@ -101,6 +101,16 @@ def requests_of(report: Report, source: Source) -> list[Dataset] | None:
     return [item]
 
 
+def reference_to(document: Predecessor) -> Dataset:
+    """An object as highdicom wants to be given what another one refers to."""
+    item = Dataset()
+    item.StudyInstanceUID = document.study_instance_uid
+    item.SeriesInstanceUID = document.series_instance_uid
+    item.SOPClassUID = document.sop_class_uid
+    item.SOPInstanceUID = document.sop_instance_uid
+    return item
+
+
 def _document(
     make: type[Dataset],
     report: Report,
@@ -131,7 +141,7 @@ def _document(
         is_verified=verified,
         verifying_observer_name=person_name(report.reviewer) if verified else None,
         verifying_organization=organization if verified else None,
-        previous_versions=[_reference(document) for document in predecessors] or None,
+        previous_versions=[reference_to(document) for document in predecessors] or None,
         requested_procedures=requests_of(report, source),
     )
     if report.analysis is None:
@@ -288,12 +298,3 @@ def _warnings(report: Report) -> tuple[str, ...]:
 
 def _reason(report: Report) -> str:
     return report.reason or "The slide could not be counted."
-
-
-def _reference(document: Predecessor) -> Dataset:
-    item = Dataset()
-    item.StudyInstanceUID = document.study_instance_uid
-    item.SeriesInstanceUID = document.series_instance_uid
-    item.SOPClassUID = document.sop_class_uid
-    item.SOPInstanceUID = document.sop_instance_uid
-    return item
