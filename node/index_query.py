@@ -14,8 +14,10 @@ from node.tables import dicom_index, objects, withdrawals
 _Condition = sa.ColumnElement[bool]
 _WILD = re.compile(r"[*?]")
 _DAY = re.compile(r"[0-9]{8}")
-_TAKEN_BACK = sa.select(objects.c.sop_instance_uid).join(
-    withdrawals, sa.and_(withdrawals.c.case_id == objects.c.case_id, withdrawals.c.revision > objects.c.revision)
+_TAKEN_BACK = (
+    sa.select(objects.c.sop_instance_uid)
+    .join(withdrawals, sa.and_(withdrawals.c.case_id == objects.c.case_id, withdrawals.c.revision > objects.c.revision))
+    .where(objects.c.case_id.in_(sa.select(withdrawals.c.case_id)))  # few: found by their cases, not by all objects
 )
 # What can be read, and what no person has withdrawn (IHE RAD IOCM: to be hidden, not deleted).
 SHOWN = sa.and_(dicom_index.c.study_instance_uid != "", dicom_index.c.sop_instance_uid.not_in(_TAKEN_BACK))
