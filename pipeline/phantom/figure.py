@@ -14,6 +14,7 @@ ANGLES = 128
 _THETA = np.arange(ANGLES) * (2 * np.pi / ANGLES)
 _COS, _SIN = np.cos(_THETA), np.sin(_THETA)
 _ORDERS = np.arange(1, 9)[:, None]
+_LARGEST = 1.5  # of the cell's radius: what its outline may reach
 _COSINES, _SINES = np.cos(_ORDERS * _THETA), np.sin(_ORDERS * _THETA)  # (8, ANGLES)
 
 
@@ -56,6 +57,8 @@ def draw(cell: PlacedCell) -> Figure:
     nucleus = np.zeros(ANGLES)
     if look.shape in ("round", "indented", "folded"):
         nucleus = _star_nucleus(look, nuclear_radius, direction, rng)
+        if look.offset[1] > 1.0:
+            outline = np.maximum(outline, np.minimum(_bulge(nucleus, centre), _room(cell)))
         nucleus = np.minimum(nucleus, _room_inside(outline, centre))
     elif look.shape == "bare":
         nucleus = outline * rng.uniform(0.86, 0.97)
@@ -109,11 +112,27 @@ def _outline(cell: PlacedCell, look: Look, rng: np.random.Generator) -> FloatArr
     if cell.stretch > 1.0:
         along = (_COS * cell.axis[0] + _SIN * cell.axis[1]) ** 2
         radius = radius / np.sqrt(along / cell.stretch + (1.0 - along) * cell.stretch)
+    radius = np.minimum(radius, _room(cell))
+    return np.asarray(np.clip(radius, 0.45 * cell.radius, _LARGEST * cell.radius))
+
+
+def _room(cell: PlacedCell) -> FloatArray:
+    """How far the cell may reach, by angle, before it meets a neighbour or is too large."""
+    room = np.full(ANGLES, _LARGEST * cell.radius)
     if len(cell.contacts):
         facing = cell.contacts[:, :1] * _COS + cell.contacts[:, 1:2] * _SIN
         limits = np.where(facing > 0.05, cell.contacts[:, 2:] / np.maximum(facing, 0.05), 1e9)
-        radius = np.minimum(radius, limits.min(axis=0))
-    return np.asarray(np.clip(radius, 0.45 * cell.radius, 1.5 * cell.radius))
+        room = np.minimum(room, limits.min(axis=0))
+    return np.asarray(room)
+
+
+def _bulge(nucleus: FloatArray, centre: tuple[float, float]) -> FloatArray:
+    """Distance from the cell's centre to just outside its nucleus, by angle; 0 where that does not reach."""
+    x, y = centre[0] + (nucleus + 0.3) * _COS, centre[1] + (nucleus + 0.3) * _SIN
+    place = np.rint(np.arctan2(y, x) * (ANGLES / (2 * np.pi))).astype(int) % ANGLES
+    reach = np.zeros(ANGLES)
+    np.maximum.at(reach, place, np.hypot(x, y))
+    return reach
 
 
 def _bump(angle: float, width: float) -> FloatArray:

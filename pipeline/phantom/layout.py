@@ -17,6 +17,8 @@ from pipeline.phantom.spec import TILE_UM, PhantomSpec
 MARGIN_UM = 45.0  # neighbours looked at beyond a parcel
 REACH_UM = 32.0  # the farthest an object extends from its parcel
 _PITCH_UM = 15.0  # of the lattice nucleated cells are placed on
+_CROWDED = 0.85  # share of its sites taken in a crowd,
+_CROWD_DENSITY = 1.4  # which is as dense as this, however sparse the smear
 _NUCLEATED, _RED, _STACK, _PLATELET, _VACUOLE, _CLUMP = range(11, 17)
 _DIAMETERS = np.array([look.diameter_um for look in LOOKS])
 _CLASS_OF_LOOK = np.array([CELL_CLASSES.index(look.class_name) for look in LOOKS])
@@ -115,13 +117,13 @@ class Layout:
 
     def _cells(self, frame: "_Frame", vacuoles: FloatArray) -> tuple[tuple[PlacedCell, ...], FloatArray]:
         """The parcel's nucleated cells, and (x, y, radius, crowding) of those and their neighbours."""
-        sites = self._sites(frame, _NUCLEATED, _PITCH_UM / np.sqrt(self.spec.density), 0.8)
+        sites, chance = self._nucleated(frame)
         x, y, key, zones = sites.x, sites.y, sites.key, sites.zones
         crowding = np.maximum(zones.body, sites.spoiled("crowd"))
         wished = self._wished(x, y)
         look = self._looks(sites, wished)
         radius = 0.5 * between(key, 5, _DIAMETERS[look, 0], _DIAMETERS[look, 1]) * (1.0 - 0.08 * crowding)
-        keep = (uniform(key, 2) < self._occupancy(sites)) & ~_inside(x, y, radius, vacuoles) | wished
+        keep = (uniform(key, 2) < chance) & ~_inside(x, y, radius, vacuoles) | wished
         x, y, key, look, radius = x[keep], y[keep], key[keep], look[keep], radius[keep]
         crowding, tail = crowding[keep], zones.tail[keep]
         owned = frame.owns(x, y)
@@ -137,6 +139,18 @@ class Layout:
             for n in np.flatnonzero(owned)
         )  # fmt: skip
         return cells, np.stack([x, y, radius, crowding], axis=1)
+
+    def _nucleated(self, frame: "_Frame") -> tuple["_Sites", FloatArray]:
+        """Where nucleated cells may lie, and the chance of each; more sites fill the crowds of a sparse smear."""
+        sites = self._sites(frame, _NUCLEATED, _PITCH_UM / np.sqrt(self.spec.density), 0.8)
+        chance = self._occupancy(sites)
+        if self.spec.density >= _CROWD_DENSITY or not any(spoil.kind == "crowd" for spoil in frame.spoils):
+            return sites, chance
+        more = self._sites(frame, _NUCLEATED + 100, _PITCH_UM, 0.8)
+        extra = _CROWDED * (_CROWD_DENSITY - self.spec.density) * more.spoiled("crowd") * more.zones.smear
+        x, y = np.concatenate([sites.x, more.x]), np.concatenate([sites.y, more.y])
+        both = _Sites(x, y, np.concatenate([sites.key, more.key]), self.smear, frame.spoils)
+        return both, np.concatenate([chance, extra])
 
     def _looks(self, sites: "_Sites", wished: NDArray[np.bool_]) -> NDArray[np.intp]:
         """Index into LOOKS by site: drawn from the composition; more smudges where the tail tears cells."""
@@ -157,7 +171,7 @@ class Layout:
             return 0.5 * zones.smear
         body = 0.74 + 0.22 * self.smear.particles(sites.x, sites.y)
         even = body * zones.body + 0.38 * zones.junction + 0.12 * zones.tail
-        return np.maximum(even * self.smear.streaks(sites.x, sites.y), 0.85 * sites.spoiled("crowd") * zones.smear)
+        return np.maximum(even * self.smear.streaks(sites.x, sites.y), _CROWDED * sites.spoiled("crowd") * zones.smear)
 
     def _wished(self, x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
         """Which site, if any here, the wish is for."""
@@ -231,14 +245,14 @@ class Layout:
         particles = self.smear.particles(sites.x, sites.y)
         chance = (0.08 + 0.3 * particles) * zones.body + 0.025 * zones.junction + 0.01 * zones.tail
         keep = uniform(sites.key, 2) < np.maximum(chance, 0.75 * fat)
-        radius = 2.5 + 17.0 * uniform(sites.key, 3) ** 2
+        radius = 2.5 + 4.5 * fat + 17.0 * uniform(sites.key, 3) ** 2
         return np.stack([sites.x, sites.y, radius], axis=1)[keep]
 
     def _clumps(self, frame: "_Frame") -> FloatArray:
         sites = self._sites(frame, _CLUMP, 24.0, 0.95)
         debris = sites.spoiled("debris")
         keep = uniform(sites.key, 2) < np.maximum(0.008 + 0.01 * sites.zones.smear, 0.8 * debris)
-        radius = 0.5 + 5.0 * uniform(sites.key, 3) ** 2 * (0.3 + 0.7 * debris)
+        radius = 0.5 + 1.5 * debris + 5.0 * uniform(sites.key, 3) ** 2 * (0.3 + 0.7 * debris)
         rows = [sites.x, sites.y, radius, between(sites.key, 4, 0.6, 2.2), uniform(sites.key, 5) * 1000.0]
         return np.stack(rows, axis=1)[keep]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 NuclearShape = Literal["round", "indented", "folded", "band", "segmented", "fragments", "bare", "mitosis"]
-Chromatin = Literal["fine", "granular", "coarse", "clumped", "blocky", "smooth", "smear"]
+Chromatin = Literal["fine", "granular", "coarse", "clumped", "blocky", "spoked", "smooth", "smear"]
 Span = tuple[float, float]
 DyeAmounts = tuple[float, float, float, float]
 
@@ -30,10 +30,11 @@ class Look:
     """Ranges a cell of one class is drawn from.
 
     diameter_um is of the cell; ratio the nuclear area to the cell's; indentation the depth of the hilus over the
-    nuclear radius; lobes how many; offset the nuclear displacement, 0 central, 1 at the edge; chromatin a texture and
-    its contrast; nucleus and cytoplasm dyes; nucleoli how many; rim the extra basophilia at the cell's border; hof the
-    pale zone beside the nucleus; irregular the roughness of the outline; pseudopods blebs; veil the opacity of
-    the cytoplasm.
+    nuclear radius; lobes how many; offset the nuclear displacement, 0 central, 1 at the edge, above 1 bulging out;
+    chromatin a texture and its contrast; nucleus and cytoplasm dyes; nucleoli how many; mottle the grain of the
+    cytoplasm, clouds its slower unevenness; rim the extra basophilia at the cell's border, negative where it fades; hof
+    the pale zone beside the nucleus; irregular the roughness of the outline; pseudopods blebs; veil the opacity of the
+    cytoplasm.
     """
 
     class_name: str
@@ -52,6 +53,7 @@ class Look:
     cytoplasm: DyeAmounts = (0.1, 0.2, 0.1, 0.0)
     tint: Span = (0.8, 1.2)
     mottle: float = 0.12
+    clouds: float = 0.0
     rim: float = 0.0
     hof: Span = (0.0, 0.0)
     granules: tuple[Granules, ...] = ()
@@ -139,22 +141,22 @@ LOOKS: tuple[Look, ...] = (
         cytoplasm=(0.06, 0.42, 0.0, 0.0), offset=(0.2, 1.0), irregular=(0.015, 0.04), pseudopods=0.2,
     ),
     Look(
-        class_name="plasma cell", weight=0.4, diameter_um=(12.5, 18.0), ratio=(0.22, 0.36), offset=(0.8, 1.0),
-        chromatin="blocky", contrast=(0.16, 0.24), nucleus=(1.06, 0.14, 0.0, 0.0), cytoplasm=(0.16, 0.70, 0.0, 0.0),
-        hof=(0.35, 0.65), rim=0.15, vacuoles=(0, 3), elongation=(1.0, 1.25), mottle=0.16, irregular=(0.015, 0.045),
-        tint=(0.6, 1.2),
+        class_name="plasma cell", weight=0.3, diameter_um=(12.5, 18.0), ratio=(0.24, 0.44), offset=(0.85, 1.2),
+        chromatin="blocky", contrast=(0.16, 0.26), nucleus=(0.98, 0.10, 0.0, 0.0), cytoplasm=(0.16, 0.66, 0.06, 0.0),
+        hof=(0.35, 0.8), rim=0.2, vacuoles=(0, 3), elongation=(1.0, 1.25), mottle=0.08, clouds=0.12,
+        irregular=(0.015, 0.045), tint=(0.5, 1.2),
     ),
-    Look(
-        class_name="plasma cell", weight=0.4, diameter_um=(13.0, 21.0), ratio=(0.24, 0.44), offset=(0.6, 1.0),
-        chromatin="coarse", contrast=(0.10, 0.18), nucleus=(1.06, 0.20, 0.0, 0.0), nucleoli=(0, 1),
-        cytoplasm=(0.12, 0.42, 0.14, 0.0), hof=(0.0, 0.4), vacuoles=(0, 4), elongation=(1.0, 1.35), mottle=0.2,
-        irregular=(0.03, 0.08), pseudopods=0.5, tint=(0.35, 1.1),
+    Look(  # pale, as many of a myeloma are
+        class_name="plasma cell", weight=0.45, diameter_um=(12.0, 18.5), ratio=(0.30, 0.54), offset=(0.9, 1.5),
+        chromatin="spoked", contrast=(0.15, 0.28), nucleus=(0.76, 0.05, 0.04, 0.0), nucleoli=(0, 1),
+        cytoplasm=(0.12, 0.34, 0.20, 0.0), hof=(0.1, 0.7), rim=-0.35, vacuoles=(0, 3), elongation=(1.0, 1.3),
+        mottle=0.08, clouds=0.22, irregular=(0.02, 0.06), pseudopods=0.4, tint=(0.3, 1.0),
     ),
-    Look(
-        class_name="plasma cell", weight=0.2, diameter_um=(13.0, 20.0), ratio=(0.30, 0.5), offset=(0.5, 1.0),
-        chromatin="granular", contrast=(0.10, 0.16), nucleus=(0.9, 0.12, 0.0, 0.0), nucleoli=(1, 1),
-        cytoplasm=(0.24, 0.32, 0.06, 0.0), hof=(0.0, 0.3), vacuoles=(0, 2), elongation=(1.0, 1.4), mottle=0.2,
-        irregular=(0.03, 0.07), pseudopods=0.5, tint=(0.5, 1.2),
+    Look(  # immature
+        class_name="plasma cell", weight=0.25, diameter_um=(13.0, 19.0), ratio=(0.34, 0.58), offset=(0.7, 1.4),
+        chromatin="spoked", contrast=(0.12, 0.24), nucleus=(0.86, 0.08, 0.02, 0.0), nucleoli=(0, 2),
+        cytoplasm=(0.20, 0.34, 0.12, 0.0), hof=(0.1, 0.6), vacuoles=(0, 2), elongation=(1.0, 1.4), mottle=0.1,
+        clouds=0.16, irregular=(0.02, 0.06), pseudopods=0.4, tint=(0.4, 1.1),
     ),
     Look(
         class_name="early erythroblast", diameter_um=(13.0, 18.5), ratio=(0.62, 0.78), chromatin="granular",

@@ -172,6 +172,8 @@ def _cytoplasm_tone(patch: _Patch, edge: Plane) -> Plane:
     tone = patch.texture("mottle", place=1)
     tone *= np.float32(look.mottle)
     tone += 1.0
+    if look.clouds:
+        tone += np.float32(look.clouds) * patch.texture("smooth", 0.7, place=3)
     if look.rim:
         tone += np.float32(look.rim) * np.exp(np.maximum(edge, 0.0) * np.float32(-1.1))
     x, y, strength = figure.hof

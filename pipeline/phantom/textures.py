@@ -47,6 +47,7 @@ _NOISES = {
     "coarse": _Noise(octaves=((0.8, 0.5), (2.0, 1.0), (4.5, 0.5)), warp=0.35, squash=0.7, lean=-0.2),
     "clumped": _Noise(octaves=((0.9, 0.4), (2.4, 1.0), (5.0, 0.4)), warp=0.3, squash=1.0, lean=-0.15),
     "blocky": _Noise(octaves=((0.9, 0.35), (3.0, 1.0), (6.0, 0.3)), warp=0.3, squash=1.3, lean=-0.15),
+    "spoked": _Noise(octaves=((1.0, 0.5), (2.2, 1.0), (4.5, 0.5)), warp=0.25, squash=0.9, lean=-0.6),
     "smooth": _Noise(octaves=((2.0, 0.3), (5.0, 1.0)), width=0.8, warp=0.4, squash=0.4),
     "mottle": _Noise(octaves=((0.6, 0.5), (1.3, 0.7), (3.0, 0.5)), width=0.7, squash=0.3),
     "smear": _Noise(octaves=((0.8, 0.6), (2.2, 0.7), (8.0, 1.2)), width=0.7, warp=0.4, squash=0.4, lean=-0.3),
