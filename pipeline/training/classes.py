@@ -28,8 +28,8 @@ class ClassesConfig:
 
     `balance` 0 draws cells as they come, 1 draws every class equally often. `mixup` is the parameter of the Beta
     distribution of the mixing weights (Zhang et al. 2018), 0 for none. `harder` multiplies the colour augmentation of
-    synthetic cells. The depthwise kernels hold few weights and cost a third of the time: they stay as ImageNet left
-    them unless `frozen_depthwise` is off.
+    synthetic cells, at most: see `colour_strengths`. The depthwise kernels hold few weights and cost a third of the
+    time: they stay as ImageNet left them unless `frozen_depthwise` is off.
     """
 
     label_smoothing: float = 0.05
@@ -76,7 +76,7 @@ def train_classes(
             torch.from_numpy(weights), steps * schedule.batch, replacement=True, generator=generator
         )
         for chosen in drawn.view(steps, schedule.batch).numpy():
-            harder = torch.from_numpy(np.where(synthetic[chosen], config.harder, 1.0).astype(np.float32))
+            harder = colour_strengths(torch.from_numpy(synthetic[chosen]), config.harder, generator)
             views = augment(train.tensor(chosen), size, config.augmentation, generator, harder)
             yield mix(views, torch.from_numpy(train.allowed[chosen]), config.mixup, generator)
 
@@ -174,6 +174,16 @@ def convolutions(model: CellClassifier) -> tuple[nn.Module, ...]:
     if model.tail is None or isinstance(model.encoder, VitEncoder):
         return ()
     return model.encoder.stem, model.tail
+
+
+def colour_strengths(synthetic: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """(B,) factors of the colour augmentation: 1 for real cells; for synthetic ones 1 to `most`, smaller ones oftener.
+
+    Synthetic cells need more, lest their paint be learnt. But were all of them strangely coloured, a natural colour
+    would mean a real cell, and so one of the classes that have any.
+    """
+    drawn = torch.rand(synthetic.shape, generator=generator) ** 2
+    return torch.where(synthetic, 1 + (most - 1) * drawn, 1.0)
 
 
 def parameter_groups(model: CellClassifier, config: ClassesConfig) -> list[dict[str, Any]]:

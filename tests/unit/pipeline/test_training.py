@@ -261,6 +261,16 @@ def test_synthetic_cells_are_recoloured_harder() -> None:
     assert colour[:32].std(0).mean() > 1.5 * colour[32:].std(0).mean()
 
 
+def test_synthetic_cells_are_seen_in_natural_colours_too() -> None:
+    synthetic = torch.arange(2000) < 1000
+    strengths = classes.colour_strengths(synthetic, 6.0, torch.Generator().manual_seed(1))
+    assert (strengths[1000:] == 1).all()
+    drawn = strengths[:1000]
+    assert 1 <= drawn.min() < 1.01
+    assert 5.9 < drawn.max() <= 6
+    assert 2 < drawn.median() < 2.5
+
+
 def test_many_crops_lie_in_a_file_and_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     for i in range(6):
