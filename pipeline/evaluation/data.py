@@ -49,7 +49,7 @@ class Amounts:
     each: int = 40
     fields: int = 8
     thumbnails: int = 8
-    tile_slides: int = 2
+    tile_slides: int = 6
     count_slides: int = 3
     shifted_cells: int = 150
     explained_cells: int = 110
