@@ -4,12 +4,16 @@ It is a Key Object Selection (PS3.3 A.35.4) whose title says why. An archive tha
 as any other document.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from pydicom import Dataset
 
 from dicom_io import codes
+from dicom_io.errors import DicomError
+from dicom_io.header import read_dataset
 from dicom_io.provenance import Predecessor, ResultKind, construct
 from dicom_io.source import PATIENT_AND_STUDY, Source
 from dicom_io.sr import device_observer, reference_to, requests_of
@@ -48,3 +52,22 @@ def _reference(each: Predecessor, image: Dataset) -> Dataset:
     for keyword in PATIENT_AND_STUDY:
         setattr(item, keyword, image.get(keyword))
     return item
+
+
+def read_rejection(path: Path) -> Mapping[str, frozenset[str]]:
+    """The series of which a note says that they are not to be used, by study; empty for any other document.
+
+    Not to be used is what was rejected for its quality, for the patient's safety or as of the wrong order (PS3.16
+    CID 7011); what an archive no longer keeps for its age was good.
+    """
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    try:
+        note = read_dataset(path)
+        title = note.ConceptNameCodeSequence[0]
+        if (title.CodeValue, title.CodingSchemeDesignator) not in codes.NOT_TO_BE_USED:
+            return {}
+        for study in note.CurrentRequestedProcedureEvidenceSequence:
+            found[str(study.StudyInstanceUID)] |= {str(e.SeriesInstanceUID) for e in study.ReferencedSeriesSequence}
+    except (DicomError, AttributeError, IndexError, TypeError):  # a note that names no series rejects none
+        return {}
+    return {study: frozenset(series) for study, series in found.items()}

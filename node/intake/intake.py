@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from dicom_io.contexts import WHOLE_SLIDE
+from dicom_io.contexts import REJECTION_NOTE, WHOLE_SLIDE
 from dicom_io.errors import InstanceRejected
+from dicom_io.rejection import read_rejection
 from dicom_io.scan import CANNOT_UNDERSTAND
 from dicom_io.store import InstanceHeader
 from hl7 import mllp
@@ -51,6 +52,7 @@ class Intake:
             0xC000 when its SOP instance UID is that of an instance of another series; its file is removed.
         """
         now = datetime.now(UTC)
+        rejected = read_rejection(header.path) if header.sop_class_uid == REJECTION_NOTE else {}
         with self._database.write() as connection:
             known = connection.execute(
                 sa.select(instances.c.study_instance_uid, instances.c.series_instance_uid).where(
@@ -80,6 +82,8 @@ class Intake:
             if header.modality == _SLIDE_MODALITY or (not header.modality and header.sop_class_uid == WHOLE_SLIDE):
                 _extend_slide(connection, header, now)
                 self._ask_to_settle(connection, header.series_instance_uid, now, self._settings.intake.incomplete_s)
+            for study, series in rejected.items():
+                registrations.announce(connection, study, series, self._settings.intake, self._work, available=False)
             audit.record(connection, calling_ae, "instance received", subject=header.sop_instance_uid)
 
     def released(self, series: frozenset[str]) -> None:

@@ -29,7 +29,9 @@ from node.views import CaseState
 from pipeline.domain import Order, Patient
 
 REGISTERED = "registered"
-_WITHDRAWN = "the archive has withdrawn this image (LAB-104): requeue to count it all the same, or cancel"
+_WITHDRAWN = (
+    "the archive has withdrawn this image (LAB-104 or a rejection note): requeue to count it all the same, or cancel"
+)
 _TO_HELD = frozenset({CaseState.WAITING, CaseState.QUEUED, CaseState.REPORTED})
 
 
@@ -49,13 +51,24 @@ def take(connection: Connection, request: OrderRequest, settings: IntakeSettings
     return Outcome(granted=True)
 
 
-def announce(connection: Connection, study: str, series: frozenset[str], settings: IntakeSettings, work: Work) -> None:
-    """Keep that an archive holds these series (DICOM Instance Availability Notification); once more changes nothing."""
+def announce(
+    connection: Connection,
+    study: str,
+    series: frozenset[str],
+    settings: IntakeSettings,
+    work: Work,
+    *,
+    available: bool = True,
+) -> None:
+    """Keep that an archive holds these series, or that they are not to be used; once more changes nothing.
+
+    It says so by an Instance Availability Notification, or by a rejection note.
+    """
     uids = tuple(sorted(series))
     registration = f"R{hashlib.sha256('|'.join((study, *uids)).encode()).hexdigest()[:10].upper()}"
     if connection.execute(sa.select(orders.c.id).where(orders.c.id == registration)).first() is None:
         _insert(connection, registration, Order(patient=Patient(patient_id="")))
-    image = ImageNotice(available=True, study_instance_uids=(study,), series_instance_uids=uids)
+    image = ImageNotice(available=available, study_instance_uids=(study,), series_instance_uids=uids)
     _note_image(connection, image, registration, (), settings, work)
 
 

@@ -18,6 +18,7 @@ from node.settings import IntakeSettings, Settings
 from node.tables import orders, slides
 from node.views import CaseRow, CaseState
 from tests.builders import build_order
+from tests.rejections import write_rejection_note
 from tests.slides import SERIES, STUDY, write_slide
 
 AT = datetime(2026, 10, 5, 9, tzinfo=UTC)
@@ -243,6 +244,34 @@ def test_a_withdrawn_image_waits_for_a_person(
     notify(intake, SERIES_OBX, number="N3")
     linking.link(ids(database, "registered")[0])
     assert [row.state for row in rows(database)] == [CaseState.QUEUED]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_rejected_image_waits_for_a_person(
+    tmp_path: Path,
+    intake: Intake,
+    linking: Linking,
+    database: Database,
+    headers: list[InstanceHeader],
+    first: bool,
+) -> None:
+    """By a rejection note (IHE IOCM), whether it comes before the slide or after it."""
+    note = FileStore(tmp_path / "store").keep(write_rejection_note(tmp_path))
+    if first:
+        intake.instance(note, "PACS")
+    arrive(intake, headers)
+    notify(intake, SERIES_OBX)
+    linking.settle(SERIES)
+    if not first:
+        assert [row.state for row in rows(database)] == [CaseState.WAITING]
+        intake.instance(note, "PACS")
+    (row,) = rows(database)
+    assert row.state is CaseState.HELD
+    assert "rejection note" in row.cause
+    known = ids(database, "registered")
+    intake.instance(note, "PACS")
+    assert ids(database, "registered") == known
+    assert [row.state for row in rows(database)] == [CaseState.HELD]
 
 
 @pytest.mark.parametrize(
