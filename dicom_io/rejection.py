@@ -15,6 +15,7 @@ from dicom_io import codes
 from dicom_io.errors import DicomError
 from dicom_io.header import read_dataset
 from dicom_io.provenance import Predecessor, ResultKind, construct
+from dicom_io.scan import UNREADABLE, is_of_the_disk
 from dicom_io.source import PATIENT_AND_STUDY, Source
 from dicom_io.sr import device_observer, reference_to, requests_of
 from pipeline.domain import Report
@@ -68,6 +69,8 @@ def read_rejection(path: Path) -> Mapping[str, frozenset[str]]:
             return {}
         for study in note.CurrentRequestedProcedureEvidenceSequence:
             found[str(study.StudyInstanceUID)] |= {str(e.SeriesInstanceUID) for e in study.ReferencedSeriesSequence}
-    except (DicomError, AttributeError, IndexError, TypeError):  # a note that names no series rejects none
-        return {}
+    except (DicomError, OSError, IndexError, *UNREADABLE) as exc:
+        if is_of_the_disk(exc):
+            raise
+        return {}  # a note that names no series rejects none, and is kept
     return {study: frozenset(series) for study, series in found.items()}

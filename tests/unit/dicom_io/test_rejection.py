@@ -33,6 +33,14 @@ def test_a_note_that_says_too_little_rejects_nothing(tmp_path: Path, lost: str) 
     assert read_rejection(path) == {}
 
 
+def test_a_note_that_cannot_be_read_to_its_end_is_no_error(tmp_path: Path) -> None:
+    path = write_rejection_note(tmp_path)
+    whole = path.read_bytes()
+    for end in range(len(whole) // 2, len(whole), 7):  # within the data set
+        path.write_bytes(whole[:end])
+        assert len(read_rejection(path)) <= 1
+
+
 def test_what_is_no_dicom_rejects_nothing(tmp_path: Path) -> None:
     (tmp_path / "note.dcm").write_bytes(b"no DICOM")
     assert read_rejection(tmp_path / "note.dcm") == {}
