@@ -29,7 +29,8 @@ CELL_NUMBER = CodedConcept("CELL_ID", LOCAL_SCHEME, "Number of the cell in the a
 
 DOCUMENT_TITLE = CodedConcept("48807-2", "LN", "Bone marrow aspiration report")
 WRONG_ORDER = CodedConcept("113038", "DCM", "Incorrect Modality Worklist Entry")
-NOT_TO_BE_USED = frozenset({("113001", "DCM"), ("113037", "DCM"), ("113038", "DCM")})  # titles of rejection notes
+REJECTED_FOR_QUALITY = CodedConcept("113001", "DCM", "Rejected for Quality Reasons")
+REJECTED_FOR_SAFETY = CodedConcept("113037", "DCM", "Rejected for Patient Safety Reasons")
 PROCEDURE = CodedConcept("47286-0", "LN", "Differential panel - Bone marrow")
 BONE_MARROW_SPECIMEN = CodedConcept("119359002", "SCT", "Bone marrow specimen")
 BONE_MARROW = CodedConcept("14016003", "SCT", "Bone marrow structure")

@@ -8,7 +8,7 @@ from pydicom import uid
 from pynetdicom import sop_class
 
 WHOLE_SLIDE = str(sop_class.VLWholeSlideMicroscopyImageStorage)
-REJECTION_NOTE = str(sop_class.KeyObjectSelectionDocumentStorage)
+KEY_OBJECT_SELECTION = str(sop_class.KeyObjectSelectionDocumentStorage)
 ENCAPSULATED_PDF = str(sop_class.EncapsulatedPDFStorage)
 
 STORED_SOP_CLASSES = tuple(

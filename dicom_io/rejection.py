@@ -20,6 +20,11 @@ from dicom_io.source import PATIENT_AND_STUDY, Source
 from dicom_io.sr import device_observer, reference_to, requests_of
 from pipeline.domain import Report
 
+_NOT_TO_BE_USED = {
+    (title.value, title.scheme_designator)
+    for title in (codes.REJECTED_FOR_QUALITY, codes.REJECTED_FOR_SAFETY, codes.WRONG_ORDER)
+}
+
 
 def encode_rejection(report: Report, source: Source, rejected: Sequence[Predecessor]) -> Dataset:
     """That the objects were made for the wrong order (113038, Incorrect Modality Worklist Entry), with the reason.
@@ -65,7 +70,7 @@ def read_rejection(path: Path) -> Mapping[str, frozenset[str]]:
     try:
         note = read_dataset(path)
         title = note.ConceptNameCodeSequence[0]
-        if (title.CodeValue, title.CodingSchemeDesignator) not in codes.NOT_TO_BE_USED:
+        if (title.CodeValue, title.CodingSchemeDesignator) not in _NOT_TO_BE_USED:
             return {}
         for study in note.CurrentRequestedProcedureEvidenceSequence:
             found[str(study.StudyInstanceUID)] |= {str(e.SeriesInstanceUID) for e in study.ReferencedSeriesSequence}

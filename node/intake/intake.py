@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from dicom_io.contexts import REJECTION_NOTE, WHOLE_SLIDE
+from dicom_io.contexts import KEY_OBJECT_SELECTION, WHOLE_SLIDE
 from dicom_io.errors import InstanceRejected
 from dicom_io.rejection import read_rejection
 from dicom_io.scan import CANNOT_UNDERSTAND
@@ -52,7 +52,7 @@ class Intake:
             0xC000 when its SOP instance UID is that of an instance of another series; its file is removed.
         """
         now = datetime.now(UTC)
-        rejected = read_rejection(header.path) if header.sop_class_uid == REJECTION_NOTE else {}
+        rejected = read_rejection(header.path) if header.sop_class_uid == KEY_OBJECT_SELECTION else {}
         with self._database.write() as connection:
             known = connection.execute(
                 sa.select(instances.c.study_instance_uid, instances.c.series_instance_uid).where(
