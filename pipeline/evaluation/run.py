@@ -1,18 +1,21 @@
 """`marrow-node evaluate`: every measurement the data allow, each kept as it ends, so that a stopped run goes on.
 
-`out/parts/NAME.json` holds one part with the digest of the stages and the amounts it was measured with, so that a
-stage trained again has only its own parts measured again; `evaluation.json` holds them all. `baselines.json`
+`out/parts/NAME.json` holds one part with the amounts it was measured with and the digests of the stages and of the
+code that draws smears, so that a stage trained again has only its own parts measured again, and a smear drawn
+otherwise those that are drawn; `evaluation.json` holds them all. `baselines.json`
 (`evaluate baselines`) and `sources.json` (`train sources`) are taken along when they lie in `out`.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from pipeline import phantom
 from pipeline.bundle import Bundle
 from pipeline.errors import TrainingError
 from pipeline.evaluation import classes, counts, fields, quality, robustness, sources, subset
@@ -25,9 +28,10 @@ ALONGSIDE = {"baselines": "baselines.json", "sources_left_out": "sources.json"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One measurement, and the stages of the bundle that it depends on."""
+    """One measurement, the stages of the bundle that it depends on, and whether on what `pipeline.phantom` draws."""
 
     stages: tuple[str, ...]
+    drawn: bool
     measure: Callable[[Say], Figures]
 
 
@@ -70,8 +74,13 @@ def evaluate(
             progress((number + done) / len(chosen), name)
 
         say(0.0)
-        conditions = {"stages": {stage: stages[stage] for stage in known[name].stages}, "amounts": asdict(amounts)}
-        _kept(out / "parts" / f"{name}.json", conditions, known[name].measure, say)
+        part = known[name]
+        conditions = {
+            "stages": {stage: stages[stage] for stage in part.stages},
+            "smear": smear_digest() if part.drawn else "",
+            "amounts": asdict(amounts),
+        }
+        _kept(out / "parts" / f"{name}.json", conditions, part.measure, say)
     for name in known:
         path = out / "parts" / f"{name}.json"
         if path.exists():
@@ -87,18 +96,24 @@ def parts(bundle: Bundle, amounts: Amounts, real: Path | None, out: Path) -> dic
     """Every measurement by name, in the order of the model card."""
     found: dict[str, Part] = {}
 
-    def add(name: str, stages: str | tuple[str, ...], measure: Callable[..., Figures], *arguments: object) -> None:
-        found[name] = Part(
-            stages=(stages,) if isinstance(stages, str) else stages, measure=partial(measure, *arguments)
-        )
+    def add(
+        name: str,
+        stages: str | tuple[str, ...],
+        measure: Callable[..., Figures],
+        *arguments: object,
+        drawn: bool = True,
+    ) -> None:
+        needs = (stages,) if isinstance(stages, str) else stages
+        found[name] = Part(stages=needs, drawn=drawn, measure=partial(measure, *arguments))
 
     if real is not None:
-        add("classes_mll", "classes", classes.real, bundle, real / "mll", amounts.real_cells, out)
-        add("classes_pbc", "classes", classes.real, bundle, real / "pbc", amounts.real_cells, out)
-        add("cells_segpc", "cells", fields.plasma_cells, bundle, real / "segpc", amounts.real_fields)
+        photographed = partial(add, drawn=False)
+        photographed("classes_mll", "classes", classes.real, bundle, real / "mll", amounts.real_cells, out)
+        photographed("classes_pbc", "classes", classes.real, bundle, real / "pbc", amounts.real_cells, out)
+        photographed("cells_segpc", "cells", fields.plasma_cells, bundle, real / "segpc", amounts.real_fields)
         add("tiles_segpc", "tiles", fields.real_tiles, bundle, real / "segpc", amounts.real_fields)
-        add("cells_zheng", "cells", fields.white_cells, bundle, real / "zheng", amounts.real_images)
-        add("modes", "cells", fields.both_modes, bundle, real / "segpc", amounts.everything_fields)
+        photographed("cells_zheng", "cells", fields.white_cells, bundle, real / "zheng", amounts.real_images)
+        photographed("modes", "cells", fields.both_modes, bundle, real / "segpc", amounts.everything_fields)
     for centre in CENTRES:
         add(f"regions_{centre}", "regions", fields.regions, bundle, amounts.thumbnails, centre)
         add(f"tiles_{centre}", ("regions", "tiles"), fields.tiles, bundle, amounts.tile_slides, centre)
@@ -115,6 +130,13 @@ def parts(bundle: Bundle, amounts: Amounts, real: Path | None, out: Path) -> dic
     for centre in CENTRES:
         add(f"count_{centre}", STAGES, counts.counts, bundle, amounts.count_slides, centre, out)
     return found
+
+
+@cache
+def smear_digest() -> str:
+    """SHA-256 over the code that draws synthetic smears and puts faults on real fields."""
+    files = sorted(path for path in Path(phantom.__path__[0]).iterdir() if path.suffix == ".py")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def _kept(path: Path, conditions: dict[str, Any], measure: Callable[[Say], Figures], say: Say) -> None:
