@@ -3,9 +3,12 @@
 Our own design on the published idea (Zhou et al. 2025, stage 2). The texture branch pools the second moments of an
 early feature map without regard to place, so it can only judge by texture; the contour branch must predict where the
 outlines of objects lie and judges by that map. Both are trained on the label too, and their logits join the main one.
-That sees the mean of the late features and, as one spoilt corner makes a tile uncountable, the greatest of each too.
-Every branch sees the tile with its own background made white.
+That sees the mean of the late features and, as one spoilt corner makes a tile uncountable, the greatest of each too;
+and how much of the tile is unfit, by a map that must say where and is trained on that. Every branch sees the tile with
+its own background made white.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +19,29 @@ from pipeline.models.texture_unet import texture
 WHITE_SHARE = 0.95  # this share of a tile's pixels is no brighter than its white point
 
 
+LEAST_SHARE = 0.01  # of a tile: less than that unfit is as good as none
+
+
+class Branches(NamedTuple):
+    """What TCNet says of B tiles.
+
+    Attributes
+    ----------
+    joint, texture, contour : (B,) logits of being countable.
+    outlines : (B, 1, 56, 56) logits of the outlines of objects.
+    unfit : (B, 2, 14, 14) logits of a place being thick smear, bare glass or a fault, and of being tail.
+
+    """
+
+    joint: Tensor
+    texture: Tensor
+    contour: Tensor
+    outlines: Tensor
+    unfit: Tensor
+
+
 class TCNet(nn.Module):
-    """(B, 3, 224, 224) in [0, 1] → logits of the joint decision and of the two branches, and the contour map."""
+    """(B, 3, 224, 224) in [0, 1] → logits of the joint decision and of the branches."""
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
@@ -33,14 +57,15 @@ class TCNet(nn.Module):
         self.contour_head = nn.Sequential(
             nn.Conv2d(1, 16, 5, stride=4, padding=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 1)
         )
-        self.head = nn.Linear(8 * width + 2, 1)
+        self.unfit = nn.Conv2d(4 * width, 2, 1)
+        self.head = nn.Sequential(nn.Linear(8 * width + 4, 32), nn.ReLU(), nn.Linear(32, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,) logits: positive means countable."""
-        return self.branches(x)[0]
+        return self.branches(x).joint
 
-    def branches(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(B,) joint, texture and contour logits, and the (B, 1, 56, 56) contour map."""
+    def branches(self, x: Tensor) -> Branches:
+        """The joint decision and all that leads to it."""
         x = balance(x)
         early = self.early(self.stem(torch.cat([(x - 0.5) / 0.5, texture(x)], dim=1)))
         flat = self.texture(early).flatten(2)  # (B, 16, 56*56)
@@ -49,9 +74,11 @@ class TCNet(nn.Module):
         outlines = self.contour(early)
         by_contour = self.contour_head(outlines.sigmoid())
         late = self.late(self.middle(early))
-        pooled = [late.mean((2, 3)), late.amax((2, 3))]
-        joint = self.head(torch.cat([*pooled, by_texture.detach(), by_contour.detach()], dim=1))
-        return joint[:, 0], by_texture[:, 0], by_contour[:, 0], outlines
+        unfit = self.unfit(late).float()
+        shares = (unfit.sigmoid().mean((2, 3)) + LEAST_SHARE).log()
+        seen = [late.mean((2, 3)), late.amax((2, 3)), shares, by_texture.detach(), by_contour.detach()]
+        joint = self.head(torch.cat(seen, dim=1))
+        return Branches(joint[:, 0], by_texture[:, 0], by_contour[:, 0], outlines, unfit)
 
 
 class Residual(nn.Module):

@@ -21,6 +21,7 @@ _SAMPLES = 16  # points a side that decide a tile's label
 _MAX_THICK = 0.05  # body, rim or bare glass
 _MAX_TAIL = 0.30
 _MAX_SPOILED = 0.08
+_SPOILT = 0.3  # the strength of a fault from which it shows
 NOTE = "Synthetic smear, not for diagnostic use"
 
 
@@ -64,20 +65,40 @@ def region_mask(layout: Layout, mpp: float) -> NDArray[np.bool_]:
     return mask
 
 
-def tile_is_countable(layout: Layout, box: Box) -> bool:
-    """True for a tile in the junction that no fault area spoils; a strip of tail hardly shows, one of body does."""
-    if layout.spec.fault != "none":
-        return False
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Unfit:
+    """Where a tile may not be counted and why, each (S, S) in 0..1 on an even grid of points.
+
+    `thick` is the weight of body, rim and bare glass, `tail` that of the tail, `spoilt` 1 in a fault area.
+    """
+
+    thick: NDArray[np.float32]
+    tail: NDArray[np.float32]
+    spoilt: NDArray[np.float32]
+
+
+def unfit(layout: Layout, box: Box, samples: int = _SAMPLES) -> Unfit:
+    """What is wrong in a box, at the middles of `samples` by `samples` parts of it."""
     x0, y0, x1, y1 = (edge * layout.mpp for edge in (box.x0, box.y0, box.x1, box.y1))
-    steps = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
+    steps = (np.arange(samples) + 0.5) / samples
     x, y = np.meshgrid(x0 + steps * (x1 - x0), y0 + steps * (y1 - y0))
     zones = layout.smear.zones(x, y)
-    if zones.tail.mean() > _MAX_TAIL or (1.0 - zones.junction - zones.tail).mean() > _MAX_THICK:
-        return False
-    spoiled = np.zeros_like(x)
+    strength = np.full_like(x, layout.spec.fault != "none")
     for spoil in layout.smear.spoils(x0, y0, x1, y1):
-        np.maximum(spoiled, spoil.strength(x, y), out=spoiled)
-    return bool((spoiled > 0.3).mean() <= _MAX_SPOILED)
+        np.maximum(strength, spoil.strength(x, y), out=strength)
+    return Unfit(
+        thick=(1.0 - zones.junction - zones.tail).astype(np.float32),
+        tail=zones.tail.astype(np.float32),
+        spoilt=(strength > _SPOILT).astype(np.float32),
+    )
+
+
+def tile_is_countable(layout: Layout, box: Box) -> bool:
+    """True for a tile in the junction that no fault area spoils; a strip of tail hardly shows, one of body does."""
+    wrong = unfit(layout, box)
+    return bool(
+        wrong.tail.mean() <= _MAX_TAIL and wrong.thick.mean() <= _MAX_THICK and wrong.spoilt.mean() <= _MAX_SPOILED
+    )
 
 
 def grid(layout: Layout) -> list[Box]:

@@ -13,7 +13,7 @@ from pipeline.phantom.faults import optical_density, transmitted, with_red_cells
 from pipeline.phantom.textures import repeat, tiled
 from pipeline.tiles import TILE_UM, TilesConfig
 from pipeline.training.datasets import CROP_MPP, STORED_SIDE, Crops
-from pipeline.training.synthetic import Tiles
+from pipeline.training.synthetic import Tiles, nowhere_unfit
 
 TILE_MPP = TILE_UM / TilesConfig().side
 PIECE = round(STORED_SIDE * CROP_MPP / TILE_MPP)
@@ -49,7 +49,10 @@ def collage(cells: Crops, count: int, seed: int) -> Tiles:
                 window = np.s_[max(y0, 0) : y0 + 90, max(x0, 0) : x0 + 120]
                 tile[window] = _tile(pieces, alike(), random)[window]
         images.append(tile)
-    return Tiles(images=np.stack(images), countable=np.ones(count, dtype=bool), slides=np.full(count, seed))
+    countable = np.ones(count, dtype=bool)
+    return Tiles(
+        images=np.stack(images), countable=countable, slides=np.full(count, seed), unfit=nowhere_unfit(countable)
+    )
 
 
 def _pieces(cells: Crops) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

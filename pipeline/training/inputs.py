@@ -145,7 +145,13 @@ def site_tiles(folder: Path) -> tuple[synthetic.Tiles, synthetic.Tiles]:
             images.append(np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)))
         names += [path.stem for path in paths]
         labels += [name == "countable"] * len(paths)
-    tiles = synthetic.Tiles(images=np.stack(images), countable=np.array(labels), slides=np.zeros(len(labels), np.int64))
+    countable = np.array(labels)
+    tiles = synthetic.Tiles(
+        images=np.stack(images),
+        countable=countable,
+        slides=np.zeros(len(labels), np.int64),
+        unfit=synthetic.nowhere_unfit(countable),
+    )
     train = _learnt_from(names, "tiles")
     if len(set(tiles.countable[train].tolist())) < 2:
         raise TrainingError(f"{folder}: the tiles to train on, about two thirds, are of one kind; give more of both")

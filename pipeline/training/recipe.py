@@ -79,7 +79,7 @@ SETTLED = replace(
 )
 TILES = toi.ToiConfig(
     spoil=0.35,
-    schedule=Schedule(epochs=20, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.98, threads=1, bf16=True),
+    schedule=Schedule(epochs=12, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.99, threads=1, bf16=True),
 )
 DECODER = cells.CellsTraining(
     stains=3, schedule=Schedule(epochs=4, learning_rate=2e-4, batch=8, ema=0.99, threads=1, bf16=True)
@@ -92,8 +92,8 @@ class Recipe:
     """Seeds and amounts. The model card says what of a bundle was made otherwise."""
 
     cells_each: int = 110
-    tile_slides: int = 15
-    varied_slides: int = 12
+    tile_slides: int = 27
+    varied_slides: int = 27
     thumbnail_slides: int = 24
     fields: int = 96
     varied_fields: int = 64
@@ -216,7 +216,7 @@ def _decoder(
     return cells.train_cells(decoder, prompts, config, folder, say)
 
 
-def describe(real: Crops, temperature: float, version: str = "0.7.0") -> dict[str, Any]:
+def describe(real: Crops, temperature: float, version: str = "0.9.0") -> dict[str, Any]:
     """`bundle.json` without hashes: what each class was learnt from is said of every class."""
     seen = real.part("train")
     certain = seen.allowed[seen.allowed.sum(1) == 1].any(0)

@@ -16,7 +16,7 @@ from pipeline.phantom.samples import FieldSample, render_cell, render_field
 from pipeline.phantom.slide import PhantomSlide
 from pipeline.phantom.smear import Zone
 from pipeline.phantom.spec import EVEN_MARROW, MYELOMA_MARROW, NORMAL_MARROW, Centre, PhantomSpec
-from pipeline.phantom.truth import region_mask
+from pipeline.phantom.truth import region_mask, unfit
 from pipeline.regions import RegionsConfig, pad
 from pipeline.tiles import TILE_UM, TilesConfig
 from pipeline.training.datasets import CROP_MPP, STORED_SIDE, Crops, allowed_row
@@ -25,21 +25,32 @@ from pipeline.training.loop import Progress, quiet
 EVALUATION_SEED = 900_000
 ZONES: tuple[Zone, ...] = ("junction", "junction", "body", "tail")
 FIELD_MPP = 180.0 / 1024
+UNFIT_SIDE = 28
 MIXES = (EVEN_MARROW, NORMAL_MARROW)
 TRAINING_MIXES = (*MIXES, EVEN_MARROW, MYELOMA_MARROW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tiles:
-    """`images` (N, 224, 224, 3) uint8, `countable` (N,) bool, `slides` (N,) the seed each came from."""
+    """`images` (N, 224, 224, 3) uint8, `countable` (N,) bool, `slides` (N,) the seed each came from.
+
+    `unfit` (N, 2, 28, 28) says where a tile may not be counted, 0 to 1: as thick smear, bare glass or a fault, and as
+    tail. NaN where nobody knows.
+    """
 
     images: NDArray[np.uint8]
     countable: NDArray[np.bool_]
     slides: NDArray[np.int64]
+    unfit: NDArray[np.float32]
 
     def subset(self, keep: NDArray[np.bool_]) -> "Tiles":
         """Those where `keep` (N,) is true."""
-        return Tiles(images=self.images[keep], countable=self.countable[keep], slides=self.slides[keep])
+        return Tiles(
+            images=self.images[keep],
+            countable=self.countable[keep],
+            slides=self.slides[keep],
+            unfit=self.unfit[keep],
+        )
 
     def plus(self, more: "Tiles") -> "Tiles":
         """These, then those."""
@@ -47,6 +58,7 @@ class Tiles:
             images=np.concatenate([self.images, more.images]),
             countable=np.concatenate([self.countable, more.countable]),
             slides=np.concatenate([self.slides, more.slides]),
+            unfit=np.concatenate([self.unfit, more.unfit]),
         )
 
 
@@ -102,7 +114,7 @@ def draw_cells(
 
 def draw_tiles(specs: list[PhantomSpec], progress: Progress = quiet) -> Tiles:
     """Every grid tile of the slides, as TCNet sees it."""
-    images, countable, slides = [], [], []
+    images, countable, slides, wrong = [], [], [], []
     for number, spec in enumerate(specs):
         slide = PhantomSlide(spec)
         for tile in slide.truth.tiles:
@@ -110,8 +122,16 @@ def draw_tiles(specs: list[PhantomSpec], progress: Progress = quiet) -> Tiles:
             images.append(image[: TilesConfig().side, : TilesConfig().side])
             countable.append(tile.countable)
             slides.append(spec.seed)
+            here = unfit(slide.layout, tile.box, UNFIT_SIDE)
+            wrong.append(np.stack([np.maximum(here.thick, here.spoilt), here.tail]))
         progress((number + 1) / len(specs), "tiles")
-    return Tiles(images=np.stack(images), countable=np.array(countable), slides=np.array(slides))
+    return Tiles(images=np.stack(images), countable=np.array(countable), slides=np.array(slides), unfit=np.stack(wrong))
+
+
+def nowhere_unfit(countable: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(N, 2, 28, 28) for tiles whose label alone is known: of countable ones 0, of others unknown."""
+    known = np.where(countable, np.float32(0), np.float32(np.nan))
+    return np.broadcast_to(known[:, None, None, None], (len(countable), 2, UNFIT_SIDE, UNFIT_SIDE)).copy()
 
 
 def draw_thumbnails(specs: list[PhantomSpec], progress: Progress = quiet) -> Thumbnails:

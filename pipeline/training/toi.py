@@ -1,7 +1,8 @@
 """Stage 2: TCNet on tiles, cross-entropy on the joint decision and on both branches (Zhou et al. 2025).
 
-Beside the labelled tiles, countable ones are spoiled on purpose (`phantom.faults`) and then count as not countable, so
-that the faults are learnt as faults whatever the stain and the source.
+Where a tile is unfit is learnt too, from tiles of which that is known. Beside the labelled tiles, countable ones are
+spoiled on purpose (`phantom.faults`) and then count as not countable, so that the faults are learnt as faults whatever
+the stain and the source.
 """
 
 import math
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from pipeline.errors import TrainingError
 from pipeline.models.tcnet import TCNet, contour_target
@@ -37,6 +39,7 @@ class ToiConfig:
     partly: float = 0.5
     piled_up: bool = False
     contour_weight: float = 0.2
+    unfit_weight: float = 1.0
     stain: Augmentation = field(
         default_factory=lambda: Augmentation(stain=0.08, brightness=0.15, hue=0.8, saturation=0.6, borrow=0.0, blur=0.0)
     )
@@ -80,20 +83,23 @@ def train_toi(
         for chosen in drawn.view(steps, schedule.batch).numpy():
             images = torch.from_numpy(train.images[chosen]).permute(0, 3, 1, 2).float() / 255
             labels = torch.from_numpy(train.countable[chosen]).float()
-            images = torch.rot90(images, int(torch.randint(4, (1,), generator=generator)), (2, 3))
-            images = mirror(images, labels, config.mirror, generator)
-            images, labels = spoil(images, labels, config, generator)
-            images = recolour(images, config.stain, generator)
-            yield images, labels
+            unfit = functional.interpolate(torch.from_numpy(train.unfit[chosen]), images.shape[2:])
+            layers = torch.cat([images, unfit], dim=1)
+            layers = torch.rot90(layers, int(torch.randint(4, (1,), generator=generator)), (2, 3))
+            layers = mirror(layers, labels, config.mirror, generator)
+            images, unfit, labels = spoil(layers[:, :3], layers[:, 3:], labels, config, generator)
+            yield recolour(images, config.stain, generator), unfit, labels
 
     def loss_of(batch: Batch) -> Tensor:
-        images, labels = batch
+        images, unfit, labels = batch
         if not isinstance(model, TCNet):
-            return functional.binary_cross_entropy_with_logits(model(images), labels)
-        joint, by_texture, by_contour, outlines = model.branches(images)
-        decisions = [functional.binary_cross_entropy_with_logits(v, labels) for v in (joint, by_texture, by_contour)]
-        drawn = functional.binary_cross_entropy_with_logits(outlines, contour_target(images))
-        return decisions[0] + 0.3 * decisions[1] + 0.3 * decisions[2] + config.contour_weight * drawn
+            return cross_entropy(model(images), labels)
+        said = model.branches(images)
+        decision = cross_entropy(said.joint, labels)
+        branches = cross_entropy(said.texture, labels) + cross_entropy(said.contour, labels)
+        outlines = cross_entropy(said.outlines, contour_target(images))
+        places = known_cross_entropy(said.unfit, functional.avg_pool2d(unfit, unfit.shape[3] // said.unfit.shape[3]))
+        return decision + 0.3 * branches + config.contour_weight * outlines + config.unfit_weight * places
 
     def validate(current: nn.Module) -> Mapping[str, float]:
         if validation is None:
@@ -115,9 +121,31 @@ def scores(model: nn.Module, tiles: Tiles, batch: int = 32) -> np.ndarray[tuple[
     return np.asarray(torch.cat(rows).numpy(), dtype=np.float32)
 
 
-def spoil(images: Tensor, labels: Tensor, config: ToiConfig, generator: torch.Generator) -> Batch:
-    """Some countable tiles made uncountable: (B, 3, S, S) images in [0, 1] and (B,) labels, both new."""
-    images, labels = images.clone(), labels.clone()
+def known_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """The mean over the places whose target is known, not NaN; 0 without any."""
+    known = ~target.isnan()
+    losses = cross_entropy(logits, target.nan_to_num(), reduction="none")
+    return (losses * known).sum() / known.sum().clamp(min=1)
+
+
+def spoil(images: Tensor, unfit: Tensor, labels: Tensor, config: ToiConfig, generator: torch.Generator) -> Batch:
+    """Some countable tiles made uncountable.
+
+    Parameters
+    ----------
+    images
+        (B, 3, S, S) in [0, 1].
+    unfit
+        (B, 2, S, S), see `Tiles`.
+    labels
+        (B,).
+
+    Returns
+    -------
+    The three anew.
+
+    """
+    images, unfit, labels = images.clone(), unfit.clone(), labels.clone()
     mpp = TILE_UM / images.shape[3]
     faults = [fault for fault in TILE_FAULTS if config.piled_up or fault != "piled up"]
     for i in torch.nonzero((labels > 0) & (torch.rand(len(labels), generator=generator) < config.spoil))[:, 0].tolist():
@@ -125,10 +153,12 @@ def spoil(images: Tensor, labels: Tensor, config: ToiConfig, generator: torch.Ge
         seed = int(torch.randint(1 << 31, (1,), generator=generator))
         view = (images[i].permute(1, 2, 0) * 255).round().byte().numpy()
         spoilt = torch.from_numpy(with_fault(view, mpp, fault, seed)).permute(2, 0, 1) / 255
-        where = disc(images.shape[3], generator) if torch.rand(1, generator=generator) < config.partly else 1.0
+        whole = torch.ones(images.shape[2:])
+        where = disc(images.shape[3], generator) if torch.rand(1, generator=generator) < config.partly else whole
         images[i] += where * (spoilt - images[i])
+        unfit[i, 0] = torch.maximum(unfit[i, 0], where)
         labels[i] = 0.0
-    return images, labels
+    return images, unfit, labels
 
 
 def disc(side: int, generator: torch.Generator) -> Tensor:
@@ -141,7 +171,10 @@ def disc(side: int, generator: torch.Generator) -> Tensor:
 
 
 def mirror(images: Tensor, labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Some countable tiles cut smaller, enlarged or not, and continued by reflection as tiles at a slide's edge are."""
+    """Some countable tiles cut smaller, enlarged or not, and continued by reflection as tiles at a slide's edge are.
+
+    (B, C, S, S), of any layers.
+    """
     images, side = images.clone(), images.shape[3]
     for i in torch.nonzero((labels > 0) & (torch.rand(len(labels), generator=generator) < share))[:, 0].tolist():
         zoom = math.exp(0.5 * float(torch.rand(1, generator=generator)) - 0.25)

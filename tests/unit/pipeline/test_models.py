@@ -54,7 +54,8 @@ def test_texture_unet_keeps_the_size() -> None:
     assert TextureUNet(width=4)(torch.rand(2, 3, 64, 64)).shape == (2, 1, 64, 64)
 
 
-def test_tcnet_has_a_joint_and_two_branch_decisions() -> None:
-    joint, by_texture, by_contour, outlines = TCNet(width=8).eval().branches(torch.rand(2, 3, 224, 224))
-    assert joint.shape == by_texture.shape == by_contour.shape == (2,)
-    assert outlines.shape == contour_target(torch.rand(2, 3, 224, 224)).shape == (2, 1, 56, 56)
+def test_tcnet_has_a_joint_and_two_branch_decisions_and_says_where_a_tile_is_unfit() -> None:
+    said = TCNet(width=8).eval().branches(torch.rand(2, 3, 224, 224))
+    assert said.joint.shape == said.texture.shape == said.contour.shape == (2,)
+    assert said.outlines.shape == contour_target(torch.rand(2, 3, 224, 224)).shape == (2, 1, 56, 56)
+    assert said.unfit.shape == (2, 2, 14, 14)
