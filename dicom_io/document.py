@@ -32,7 +32,7 @@ def encode_document(report: Report, source: Source, pdf: bytes) -> Dataset:
     )
 
 
-class _EncapsulatedPdf(SOPClass):  # type: ignore[misc] # pydicom, its base, is not typed
+class _EncapsulatedPdf(SOPClass):  # type: ignore[misc] # highdicom's types are not followed
     """What highdicom has no class for; `construct` gives the identity."""
 
     def __init__(self, *, source_image: Dataset, pdf: bytes, title: str, is_verified: bool, **identity: object) -> None:

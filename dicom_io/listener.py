@@ -182,7 +182,7 @@ def _where(exc: Exception) -> str:
     return f"{type(exc).__name__}\n{''.join(traceback.format_tb(exc.__traceback__))}"
 
 
-class _Server(ThreadedAssociationServer):  # type: ignore[misc] # pynetdicom is not typed
+class _Server(ThreadedAssociationServer):  # type: ignore[misc] # pynetdicom's types are not followed
     """Closes a connection, before it can say anything, of an address not on the list or with many that say nothing."""
 
     def verify_request(self, request: object, client_address: tuple[str, int]) -> bool:
@@ -199,7 +199,7 @@ class _Server(ThreadedAssociationServer):  # type: ignore[misc] # pynetdicom is 
         return True
 
 
-class _ApplicationEntity(AE):  # type: ignore[misc] # pynetdicom is not typed
+class _ApplicationEntity(AE):  # type: ignore[misc] # pynetdicom's types are not followed
     """An application entity whose server knows `allowed_networks`."""
 
     def __init__(self, config: ListenerConfig) -> None:

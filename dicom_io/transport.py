@@ -20,7 +20,7 @@ LARGEST_MESSAGE = 16 << 20  # bytes of a command, or of a data set other than an
 _LARGEST_BELIEVED = 2 * MAXIMUM_PDU  # some peers count headers differently
 
 
-class BoundedSocket(AssociationSocket):  # type: ignore[misc] # pynetdicom is not typed
+class BoundedSocket(AssociationSocket):  # type: ignore[misc] # pynetdicom's types are not followed
     """Reads a PDU at once, refuses one larger than announced, and always closes."""
 
     def recv(self, nr_bytes: int) -> bytearray:
@@ -65,7 +65,7 @@ class BoundedMessage(io.BytesIO):
         return super().write(data)
 
 
-class EndingStateMachine(StateMachine):  # type: ignore[misc] # pynetdicom is not typed
+class EndingStateMachine(StateMachine):  # type: ignore[misc] # pynetdicom's types are not followed
     """Ends the association where pynetdicom lets its network thread die, of what no peer should send."""
 
     def do_action(self, event: str) -> None:

@@ -74,7 +74,7 @@ class TCNet(nn.Module):
         outlines = self.contour(early)
         by_contour = self.contour_head(outlines.sigmoid())
         late = self.late(self.middle(early))
-        unfit = self.unfit(late).float()
+        unfit = self.unfit(late).float()  # a small share is lost in bfloat16
         shares = (unfit.sigmoid().mean((2, 3)) + LEAST_SHARE).log()
         seen = [late.mean((2, 3)), late.amax((2, 3)), shares, by_texture.detach(), by_contour.detach()]
         joint = self.head(torch.cat(seen, dim=1))

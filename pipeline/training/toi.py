@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
 
 from pipeline.errors import TrainingError
 from pipeline.models.tcnet import TCNet, contour_target
@@ -93,12 +93,12 @@ def train_toi(
     def loss_of(batch: Batch) -> Tensor:
         images, unfit, labels = batch
         if not isinstance(model, TCNet):
-            return cross_entropy(model(images), labels)
+            return bce_with_logits(model(images), labels)
         said = model.branches(images)
-        decision = cross_entropy(said.joint, labels)
-        branches = cross_entropy(said.texture, labels) + cross_entropy(said.contour, labels)
-        outlines = cross_entropy(said.outlines, contour_target(images))
-        places = known_cross_entropy(said.unfit, functional.avg_pool2d(unfit, unfit.shape[3] // said.unfit.shape[3]))
+        decision = bce_with_logits(said.joint, labels)
+        branches = bce_with_logits(said.texture, labels) + bce_with_logits(said.contour, labels)
+        outlines = bce_with_logits(said.outlines, contour_target(images))
+        places = masked_bce(said.unfit, functional.avg_pool2d(unfit, unfit.shape[3] // said.unfit.shape[3]))
         return decision + 0.3 * branches + config.contour_weight * outlines + config.unfit_weight * places
 
     def validate(current: nn.Module) -> Mapping[str, float]:
@@ -121,10 +121,10 @@ def scores(model: nn.Module, tiles: Tiles, batch: int = 32) -> np.ndarray[tuple[
     return np.asarray(torch.cat(rows).numpy(), dtype=np.float32)
 
 
-def known_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+def masked_bce(logits: Tensor, target: Tensor) -> Tensor:
     """The mean over the places whose target is known, not NaN; 0 without any."""
     known = ~target.isnan()
-    losses = cross_entropy(logits, target.nan_to_num(), reduction="none")
+    losses = bce_with_logits(logits, target.nan_to_num(), reduction="none")
     return (losses * known).sum() / known.sum().clamp(min=1)
 
 
