@@ -6,21 +6,20 @@ otherwise those that are drawn; `evaluation.json` holds them all. `baselines.jso
 (`evaluate baselines`) and `sources.json` (`train sources`) are taken along when they lie in `out`.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline import phantom
 from pipeline.bundle import Bundle
 from pipeline.errors import TrainingError
 from pipeline.evaluation import classes, counts, fields, quality, robustness, sources, subset
 from pipeline.evaluation.data import CENTRES, Amounts, Figures, Say
 from pipeline.training.loop import Progress, quiet
+from pipeline.training.synthetic import smear_digest
 
 STAGES = ("regions", "tiles", "cells", "classes")
 ALONGSIDE = {"baselines": "baselines.json", "sources_left_out": "sources.json"}
@@ -130,13 +129,6 @@ def parts(bundle: Bundle, amounts: Amounts, real: Path | None, out: Path) -> dic
     for centre in CENTRES:
         add(f"count_{centre}", STAGES, counts.counts, bundle, amounts.count_slides, centre, out)
     return found
-
-
-@cache
-def smear_digest() -> str:
-    """SHA-256 over the code that draws synthetic smears and puts faults on real fields."""
-    files = sorted(path for path in Path(phantom.__path__[0]).iterdir() if path.suffix == ".py")
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def _kept(path: Path, conditions: dict[str, Any], measure: Callable[[Say], Figures], say: Say) -> None:

@@ -3,15 +3,19 @@
 Seeds below 900,000 are for training; evaluation draws from above, so no smear is ever in both.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import phantom
 from pipeline.domain import CELL_CLASSES, Box, RgbImage
+from pipeline.errors import TrainingError
 from pipeline.phantom.samples import FieldSample, render_cell, render_field
 from pipeline.phantom.slide import PhantomSlide
 from pipeline.phantom.smear import Zone
@@ -26,6 +30,7 @@ EVALUATION_SEED = 900_000
 ZONES: tuple[Zone, ...] = ("junction", "junction", "body", "tail")
 FIELD_MPP = 180.0 / 1024
 UNFIT_SIDE = 28
+DRAWN_BY = "drawn_by"  # beside the kept arrays: the digest of the code that drew them
 MIXES = (EVEN_MARROW, NORMAL_MARROW)
 TRAINING_MIXES = (*MIXES, EVEN_MARROW, MYELOMA_MARROW)
 
@@ -195,12 +200,30 @@ def smears(count: int, seed: int, centre: Centre = "a") -> list[PhantomSpec]:
     return specs
 
 
+@cache
+def smear_digest() -> str:
+    """SHA-256 over the code that draws synthetic smears and puts faults on real fields."""
+    files = sorted(path for path in Path(phantom.__path__[0]).iterdir() if path.suffix == ".py")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
 def remember(path: Path, draw: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """The arrays of `path`, drawn and written there first where the file is absent."""
+    """The arrays of `path`, drawn and written there first where the file is absent.
+
+    Raises
+    ------
+    TrainingError
+        They were drawn by other code than this.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npz")
-        np.savez(part, allow_pickle=False, **draw())
+        np.savez(part, allow_pickle=False, **draw(), **{DRAWN_BY: np.array(smear_digest())})
         part.replace(path)
     with np.load(path) as stored:
-        return {name: stored[name] for name in stored.files}
+        arrays = {name: stored[name] for name in stored.files}
+    if str(arrays.pop(DRAWN_BY, "")) != smear_digest():
+        raise TrainingError(
+            f"{path}: drawn by another version; give a new folder, or remove this file and what was trained on it"
+        )
+    return arrays
