@@ -31,7 +31,7 @@ from pipeline.domain import CELL_CLASSES, BundleInfo
 from pipeline.errors import WeightsError
 from pipeline.models.mae import CellClassifier, new_encoder
 from pipeline.models.sam import OnnxEncoder, PromptDecoder, image_encoder
-from pipeline.models.tcnet import TCNet
+from pipeline.models.tcnet import new_tcnet
 from pipeline.models.texture_unet import TextureUNet
 from pipeline.nuclei import NucleusRule
 from pipeline.regions import RegionFinder, RegionsConfig
@@ -88,7 +88,7 @@ def load_bundle(folder: Path = DEFAULT, *, device: str = "auto", threads: int = 
                 place,
             ),
             tiles=TileJudge(
-                _filled(TCNet(**stages["tiles"]["network"]), folder / stages["tiles"]["file"]),
+                _filled(new_tcnet(**stages["tiles"]["network"]), folder / stages["tiles"]["file"]),
                 TilesConfig(**stages["tiles"]["config"]),
                 place,
             ),

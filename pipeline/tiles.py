@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from pipeline.domain import Box, Region, RgbImage, Slide, Tile
 from pipeline.geometry import grid, share_inside
-from pipeline.models.tcnet import TCNet
 from pipeline.symmetry import averaged
 
 TILE_UM = 160.0
@@ -20,8 +20,7 @@ DARK_SHARE = 0.05  # of a tile's pixels; more than `most_density` here is no nuc
 class TilesConfig:
     """A tile is 160 µm (1600 px at 0.1 µm/px), seen at 224 px.
 
-    `turns` of the square's symmetries are averaged. Real fields, cut short and reflected, score lower than synthetic
-    tiles: at this `threshold` 0.89 of segpc's are accepted. Synthetic tiles alone are told best from 0.35 to 0.5.
+    `turns` of the square's symmetries are averaged. Countable is what reaches `threshold`.
 
     Overstained is what has a twentieth of its pixels above `most_density` (optical density of the light as scanned,
     natural log, mean of the channels; 2.2 lets a ninth of it through). Of segpc's fields none exceeds 1.6, overstained
@@ -30,16 +29,16 @@ class TilesConfig:
 
     side: int = 224
     turns: int = 4
-    threshold: float = 0.12
+    threshold: float = 0.5
     most_density: float = 2.2
     least_inside: float = 0.5
     batch: int = 16
 
 
 class TileJudge:
-    """TCNet with its grid."""
+    """A TCNet, or several, with its grid."""
 
-    def __init__(self, model: TCNet, config: TilesConfig, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, config: TilesConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model.to(device).eval(), config, device
 
     def candidates(self, slide: Slide, regions: Sequence[Region]) -> tuple[Box, ...]:

@@ -8,6 +8,7 @@ and how much of the tile is unfit, by a map that must say where and is trained o
 its own background made white.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,8 +18,6 @@ from torch.nn import functional
 from pipeline.models.texture_unet import texture
 
 WHITE_SHARE = 0.95  # this share of a tile's pixels is no brighter than its white point
-
-
 LEAST_SHARE = 0.01  # of a tile: less than that unfit is as good as none
 
 
@@ -79,6 +78,24 @@ class TCNet(nn.Module):
         seen = [late.mean((2, 3)), late.amax((2, 3)), shares, by_texture.detach(), by_contour.detach()]
         joint = self.head(torch.cat(seen, dim=1))
         return Branches(joint[:, 0], by_texture[:, 0], by_contour[:, 0], outlines, unfit)
+
+
+class Committee(nn.Module):
+    """TCNets that were trained otherwise: what one knows only of its training's tiles, the mean does not share."""
+
+    def __init__(self, members: Sequence[TCNet]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,) the logit of the mean of the members' probabilities of being countable."""
+        logits = torch.stack([member(x) for member in self.members])
+        return functional.logsigmoid(logits).logsumexp(0) - functional.logsigmoid(-logits).logsumexp(0)
+
+
+def new_tcnet(width: int = 24, members: int = 1) -> TCNet | Committee:
+    """An untrained TCNet, or several."""
+    return Committee([TCNet(width) for _ in range(members)]) if members > 1 else TCNet(width)
 
 
 class Residual(nn.Module):

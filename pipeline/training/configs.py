@@ -71,6 +71,8 @@ def least(config: C, amounts: Mapping[str, Any]) -> C:
             )
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
             values[field.name] = least(value, amounts)
+        elif isinstance(value, tuple) and all(dataclasses.is_dataclass(each) for each in value):
+            values[field.name] = tuple(least(each, amounts) for each in value)
         elif field.name in amounts:
             values[field.name] = amounts[field.name]
     return dataclasses.replace(config, **values)

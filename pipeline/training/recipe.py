@@ -21,6 +21,7 @@ from pipeline.classify import ClassesConfig as ClasserConfig
 from pipeline.domain import CELL_CLASSES
 from pipeline.models.mae import CellClassifier, CellEncoder
 from pipeline.models.sam import OnnxEncoder, PromptDecoder, decoder_from_onnx
+from pipeline.models.tcnet import Committee
 from pipeline.phantom.samples import FieldSample
 from pipeline.regions import RegionsConfig
 from pipeline.tiles import TilesConfig
@@ -81,6 +82,8 @@ TILES = toi.ToiConfig(
     spoil=0.35,
     schedule=Schedule(epochs=12, learning_rate=2e-3, batch=16, weight_decay=1e-3, ema=0.99, threads=1, bf16=True),
 )
+TCNETS = (TILES, replace(TILES, unfit_weight=0.0, schedule=replace(TILES.schedule, epochs=9, seed=2)))
+TILES_THRESHOLD = 0.42  # real fields, cut short and continued by reflection, score lower than synthetic tiles
 DECODER = cells.CellsTraining(
     stains=3, schedule=Schedule(epochs=4, learning_rate=2e-4, batch=8, ema=0.99, threads=1, bf16=True)
 )
@@ -118,7 +121,7 @@ class Recipe:
     last: classes.ClassesConfig = LAST
     settled: classes.ClassesConfig = SETTLED
     settled_seeds: tuple[int, ...] = (7, 8, 9)
-    tiles: toi.ToiConfig = TILES
+    tiles: tuple[toi.ToiConfig, ...] = TCNETS
     collages: int = 2400
     regions: roi.RoiConfig = field(
         default_factory=lambda: roi.RoiConfig(
@@ -160,16 +163,22 @@ def make_bundle(
 
 
 def _tiles(real: Crops, work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
-    """Synthetic tiles, many in varied stain, and collages of real crops; the last slide validates."""
+    """Synthetic tiles, many in varied stain, and collages of real crops; the last slide validates.
+
+    The network that is taught where a tile is unfit is right on more synthetic tiles, the one that judges it as a whole
+    on more real ones. Their mean decides.
+    """
     varied = synthetic.smears(recipe.varied_slides, 310_000, "varied")
     specs = [*varied, *synthetic.smears(recipe.tile_slides, 300_000)]
     tiles = synthetic.Tiles(**_kept(work / "tiles.npz", lambda: synthetic.draw_tiles(specs, say)))
     last = tiles.slides == specs[-1].seed
     pieced = synthetic.Tiles(**_kept(work / "collages.npz", lambda: collage(real.part("train"), recipe.collages, 7)))
-    model = toi.new_network(recipe.tiles)
-    train = tiles.subset(~last).plus(pieced)
-    toi.train_toi(model, train, recipe.tiles, work / "toi", validation=tiles.subset(last), progress=say)
-    save_weights(model, out / "tiles.safetensors")
+    train, rest = tiles.subset(~last).plus(pieced), tiles.subset(last)
+    members = []
+    for number, config in enumerate(recipe.tiles):
+        members.append(toi.new_network(config))
+        toi.train_toi(members[-1], train, config, work / f"toi-{number}", validation=rest, progress=say)
+    save_weights(Committee(members), out / "tiles.safetensors")
 
 
 def _regions(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
@@ -216,7 +225,7 @@ def _decoder(
     return cells.train_cells(decoder, prompts, config, folder, say)
 
 
-def describe(real: Crops, temperature: float, version: str = "0.9.0") -> dict[str, Any]:
+def describe(real: Crops, temperature: float, version: str = "0.10.0") -> dict[str, Any]:
     """`bundle.json` without hashes: what each class was learnt from is said of every class."""
     seen = real.part("train")
     certain = seen.allowed[seen.allowed.sum(1) == 1].any(0)
@@ -253,7 +262,11 @@ def describe(real: Crops, temperature: float, version: str = "0.9.0") -> dict[st
         ],
         "stages": {
             "regions": stage_of(RegionsConfig(), {"width": 12}, "regions.safetensors"),
-            "tiles": stage_of(TilesConfig(), {"width": 24}, "tiles.safetensors"),
+            "tiles": stage_of(
+                TilesConfig(threshold=TILES_THRESHOLD),
+                {"width": TILES.width, "members": len(TCNETS)},
+                "tiles.safetensors",
+            ),
             "cells": stage_of(CellsConfig(), {}, "cells.safetensors", kind="mobile_sam", encoder="sam_encoder.onnx"),
             "classes": stage_of(ClasserConfig(temperature=temperature), NETWORK, "classes.safetensors"),
         },

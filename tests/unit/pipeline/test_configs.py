@@ -8,6 +8,8 @@ from pipeline.errors import TrainingError
 from pipeline.training import classes, pretrain, roi, toi
 from pipeline.training.cells import CellsTraining
 from pipeline.training.configs import read_config
+from pipeline.training.recipe import Recipe
+from pipeline.training.tiny import tiny
 
 PUBLISHED = Path(__file__).parents[3] / "config" / "published"
 StageConfig = roi.RoiConfig | toi.ToiConfig | CellsTraining | pretrain.PretrainConfig | classes.ClassesConfig
@@ -25,6 +27,14 @@ def test_configs_change_by_toml_and_refuse_the_unknown(tmp_path: Path) -> None:
     path.write_text("spoil = 'much'")
     with pytest.raises(TrainingError, match="spoil must be float, not str"):
         read_config(toi.ToiConfig(), path)
+
+
+def test_the_tiny_recipe_has_two_steps_of_every_run() -> None:
+    recipe = tiny(Recipe())
+    runs = (recipe.small, recipe.large, recipe.last, recipe.settled, *recipe.tiles, recipe.regions, recipe.decoder)
+    assert len(recipe.tiles) == len(Recipe().tiles)
+    assert {(run.schedule.epochs, run.schedule.steps) for run in runs} == {(1, 2)}
+    assert [run.unfit_weight for run in recipe.tiles] == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(

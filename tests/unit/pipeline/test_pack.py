@@ -43,6 +43,7 @@ def test_trained_stages_take_the_place_of_the_default_ones(tmp_path: Path, regio
     bundle = load_bundle(made.parent, device="cpu", threads=1)
     assert (bundle.info.name, bundle.info.version) == ("ours", "7")
     assert bundle.classes.config.temperature == 1.25
+    assert bundle.tiles.config.threshold == 0.5 != default["stages"]["tiles"]["config"]["threshold"]
     assert bundle.classes.model.encoder.size == 64
     assert document["stages"]["cells"] == default["stages"]["cells"]
     assert document["files"]["cells.safetensors"] == default["files"]["cells.safetensors"]
