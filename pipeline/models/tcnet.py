@@ -80,7 +80,7 @@ class TCNet(nn.Module):
         return Branches(joint[:, 0], by_texture[:, 0], by_contour[:, 0], outlines, unfit)
 
 
-class Committee(nn.Module):
+class TCNetCommittee(nn.Module):
     """TCNets that were trained otherwise: what one knows only of its training's tiles, the mean does not share."""
 
     def __init__(self, members: Sequence[TCNet]) -> None:
@@ -93,9 +93,9 @@ class Committee(nn.Module):
         return functional.logsigmoid(logits).logsumexp(0) - functional.logsigmoid(-logits).logsumexp(0)
 
 
-def new_tcnet(width: int = 24, members: int = 1) -> TCNet | Committee:
+def new_tcnet(width: int = 24, members: int = 1) -> TCNet | TCNetCommittee:
     """An untrained TCNet, or several."""
-    return Committee([TCNet(width) for _ in range(members)]) if members > 1 else TCNet(width)
+    return TCNetCommittee([TCNet(width) for _ in range(members)]) if members > 1 else TCNet(width)
 
 
 class Residual(nn.Module):

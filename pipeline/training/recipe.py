@@ -21,7 +21,7 @@ from pipeline.classify import ClassesConfig as ClasserConfig
 from pipeline.domain import CELL_CLASSES
 from pipeline.models.mae import CellClassifier, CellEncoder
 from pipeline.models.sam import OnnxEncoder, PromptDecoder, decoder_from_onnx
-from pipeline.models.tcnet import Committee
+from pipeline.models.tcnet import TCNetCommittee
 from pipeline.phantom.samples import FieldSample
 from pipeline.regions import RegionsConfig
 from pipeline.tiles import TilesConfig
@@ -178,7 +178,7 @@ def _tiles(real: Crops, work: Path, out: Path, recipe: Recipe, say: Progress) ->
     for number, config in enumerate(recipe.tiles):
         members.append(toi.new_network(config))
         toi.train_toi(members[-1], train, config, work / f"toi-{number}", validation=rest, progress=say)
-    save_weights(Committee(members), out / "tiles.safetensors")
+    save_weights(TCNetCommittee(members), out / "tiles.safetensors")
 
 
 def _regions(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.models.mae import CellClassifier, CellEncoder, MaskedAutoencoder, patches
-from pipeline.models.tcnet import Committee, TCNet, contour_target, new_tcnet
+from pipeline.models.tcnet import TCNet, TCNetCommittee, contour_target, new_tcnet
 from pipeline.models.texture_unet import TextureUNet, texture
 
 
@@ -64,7 +64,7 @@ def test_tcnet_has_a_joint_and_two_branch_decisions_and_says_where_a_tile_is_unf
 def test_a_committee_answers_with_the_mean_probability_of_its_members() -> None:
     torch.manual_seed(3)
     committee = new_tcnet(width=4, members=3).eval()
-    assert isinstance(committee, Committee)
+    assert isinstance(committee, TCNetCommittee)
     tiles = torch.rand(2, 3, 224, 224)
     apart = torch.stack([member(tiles).sigmoid() for member in committee.members])
     assert apart.std(0).min() > 0
@@ -72,7 +72,7 @@ def test_a_committee_answers_with_the_mean_probability_of_its_members() -> None:
 
 
 def test_a_member_that_is_very_sure_does_not_make_the_answer_infinite() -> None:
-    committee = Committee([TCNet(width=4).eval(), TCNet(width=4).eval()])
+    committee = TCNetCommittee([TCNet(width=4).eval(), TCNet(width=4).eval()])
     for member, bias in zip(committee.members, (200.0, -200.0), strict=True):
         torch.nn.init.constant_(member.head[-1].bias, bias)
     assert torch.allclose(committee(torch.rand(1, 3, 224, 224)).sigmoid(), torch.tensor([0.5]))
