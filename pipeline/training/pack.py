@@ -11,13 +11,11 @@ from pipeline.bundle import verify_bundle, write_bundle
 from pipeline.classify import ClassesConfig
 from pipeline.errors import TrainingError
 from pipeline.models.sam import SAM_ENCODER
-from pipeline.regions import RegionsConfig
-from pipeline.tiles import TilesConfig
 
 NETWORK = "network.json"  # beside a classifier's weights: what `new_encoder` is called with
 TEMPERATURE = "temperature.txt"
 STAGES = {"roi": "regions", "toi": "tiles", "cells": "cells", "classes": "classes"}  # of a run, of a bundle
-THRESHOLDS: Mapping[str, RegionsConfig | TilesConfig] = {"regions": RegionsConfig(), "tiles": TilesConfig()}
+THRESHOLD = 0.5  # another network's says nothing of a site's own
 ABOUT_CLASSES = ("learnt_from", "real_training_cells")
 
 
@@ -69,8 +67,8 @@ def _stage_of(run: Path) -> tuple[str, Mapping[str, Any]]:
 def _entry(base: Mapping[str, Any], stage: str, run: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """The stage's part of `bundle.json`: what another bundle says of it, changed by what was trained."""
     entry = {**base, "file": f"{stage}.safetensors"}
-    if stage in THRESHOLDS:  # another network's threshold says nothing of this one
-        return {**entry, "network": {"width": config["width"]}, "config": asdict(THRESHOLDS[stage])}
+    if stage in ("regions", "tiles"):
+        return {**entry, "network": {"width": config["width"]}, "config": {**base["config"], "threshold": THRESHOLD}}
     if stage == "cells":
         return {**entry, "kind": "sam", "encoder": SAM_ENCODER} if (run / SAM_ENCODER).is_file() else entry
     network = json.loads((run / NETWORK).read_text()) if (run / NETWORK).is_file() else {}
