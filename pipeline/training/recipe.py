@@ -8,8 +8,9 @@ centre a, for tiles and fields also `varied`.
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,6 +31,9 @@ from pipeline.training.augment import Augmentation
 from pipeline.training.collage import collage
 from pipeline.training.datasets import CellFolder, Crops, allowed_row, join, load_cells
 from pipeline.training.loop import Progress, Schedule, quiet
+from pipeline.training.pack import TEMPERATURE
+
+Stage = Literal["classes", "tiles", "regions", "cells"]
 
 MLL_MPP = 21.6 / 250
 PBC_MPP = 0.125  # its red cells measure 60 px (median of 2,225), 7.5 µm
@@ -133,9 +137,19 @@ class Recipe:
 
 
 def make_bundle(
-    mll: Path, pbc: Path, imagenet: Path, work: Path, out: Path, recipe: Recipe | None = None, say: Progress = quiet
+    mll: Path,
+    pbc: Path,
+    imagenet: Path,
+    work: Path,
+    out: Path,
+    recipe: Recipe | None = None,
+    only: Stage | None = None,
+    say: Progress = quiet,
 ) -> None:
     """Train every stage and write the bundle.
+
+    No stage needs another: several processes may train them side by side in the same folders, each given its `only`
+    one. Without it, stages already trained are taken as they are, and `bundle.json` is written.
 
     Parameters
     ----------
@@ -155,11 +169,47 @@ def make_bundle(
     out.mkdir(parents=True, exist_ok=True)
     fetch_sam(out)
     real = load_cells([CellFolder(root=mll, mpp=MLL_MPP), CellFolder(root=pbc, mpp=PBC_MPP)])
-    temperature = train_cell_classes(real, imagenet, work, out, recipe, say)
-    _tiles(real, work, out, recipe, say)
-    _regions(work, out, recipe, say)
-    _cells(work, out, recipe, say)
-    write_bundle(out, describe(real, temperature))
+    train: dict[Stage, Callable[[], None]] = {
+        "classes": partial(_classes, real, imagenet, work, out, recipe, say),
+        "tiles": partial(_tiles, real, work, out, recipe, say),
+        "regions": partial(_regions, work, out, recipe, say),
+        "cells": partial(_cells, work, out, recipe, say),
+    }
+    for stage in [only] if only else train:
+        train[stage]()
+    if not only:
+        write_bundle(out, describe(real, float((work / TEMPERATURE).read_text())))
+
+
+def _classes(real: Crops, imagenet: Path, work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
+    """MAE on all training cells, then their classes, at full size, with harder stain; the temperature beside.
+
+    The last pass is short and taken several times from the same weights; the result is half those weights and half the
+    mean of what the passes made of them (Wortsman et al. 2022, arXiv:2203.05482).
+    """
+    torch.manual_seed(1)
+    encoder = CellEncoder(**NETWORK | {"size": SMALL})
+    model = CellClassifier(encoder, len(CELL_CLASSES))
+    model.load_lite0(pretrain.read_lite0(imagenet))
+    train, validation = real.part("train"), real.part("validation")
+    stored = _kept(work / "cells.npz", lambda: synthetic.draw_cells(recipe.cells_each, 100_000, progress=say))
+    both = join([train, synthetic_crops(stored["images"], stored["codes"].tolist())])
+    pretrain.pretrain(encoder, both, recipe.pretraining, work / "pretrain", say)
+    classes.train_classes(model, both, validation, recipe.small, work / "classes-small", say)
+    large = CellClassifier(CellEncoder(**NETWORK), len(CELL_CLASSES))
+    large.load_state_dict(model.state_dict())
+    classes.train_classes(large, both, validation, recipe.large, work / "classes-large", say)
+    classes.train_classes(large, both, validation, recipe.last, work / "classes", say)
+    passes = []
+    for seed in recipe.settled_seeds:
+        settled = replace(recipe.settled, schedule=replace(recipe.settled.schedule, seed=seed))
+        model = deepcopy(large)
+        classes.train_classes(model, both, validation, settled, work / f"classes-settled-{seed}", say)
+        passes.append(model.state_dict())
+    large.load_state_dict(_mean([large.state_dict(), _mean(passes)]))
+    save_weights(large, out / "classes.safetensors")
+    said = classes.predict(large, validation, turns=ClasserConfig().turns)
+    (work / TEMPERATURE).write_text(f"{classes.fit_temperature(said, validation.allowed)}\n")
 
 
 def _tiles(real: Crops, work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
@@ -271,36 +321,6 @@ def describe(real: Crops, temperature: float, version: str = "0.10.0") -> dict[s
             "classes": stage_of(ClasserConfig(temperature=temperature), NETWORK, "classes.safetensors"),
         },
     }
-
-
-def train_cell_classes(real: Crops, imagenet: Path, work: Path, out: Path, recipe: Recipe, say: Progress) -> float:
-    """MAE on all training cells, then their classes, at full size, with harder stain; the temperature.
-
-    The last pass is short and taken several times from the same weights; the result is half those weights and half the
-    mean of what the passes made of them (Wortsman et al. 2022, arXiv:2203.05482).
-    """
-    torch.manual_seed(1)
-    encoder = CellEncoder(**NETWORK | {"size": SMALL})
-    model = CellClassifier(encoder, len(CELL_CLASSES))
-    model.load_lite0(pretrain.read_lite0(imagenet))
-    train, validation = real.part("train"), real.part("validation")
-    stored = _kept(work / "cells.npz", lambda: synthetic.draw_cells(recipe.cells_each, 100_000, progress=say))
-    both = join([train, synthetic_crops(stored["images"], stored["codes"].tolist())])
-    pretrain.pretrain(encoder, both, recipe.pretraining, work / "pretrain", say)
-    classes.train_classes(model, both, validation, recipe.small, work / "classes-small", say)
-    large = CellClassifier(CellEncoder(**NETWORK), len(CELL_CLASSES))
-    large.load_state_dict(model.state_dict())
-    classes.train_classes(large, both, validation, recipe.large, work / "classes-large", say)
-    classes.train_classes(large, both, validation, recipe.last, work / "classes", say)
-    passes = []
-    for seed in recipe.settled_seeds:
-        settled = replace(recipe.settled, schedule=replace(recipe.settled.schedule, seed=seed))
-        model = deepcopy(large)
-        classes.train_classes(model, both, validation, settled, work / f"classes-settled-{seed}", say)
-        passes.append(model.state_dict())
-    large.load_state_dict(_mean([large.state_dict(), _mean(passes)]))
-    save_weights(large, out / "classes.safetensors")
-    return classes.fit_temperature(classes.predict(large, validation, turns=ClasserConfig().turns), validation.allowed)
 
 
 def _mean(states: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

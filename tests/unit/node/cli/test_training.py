@@ -189,11 +189,15 @@ def test_train_a_whole_bundle_and_count_with_it(run: Run, tmp_path: Path, cells:
     out.mkdir()
     for name in SAM_FILES:
         shutil.copy(DEFAULT / name, out)
-    made = run(
+    command = [
         "train", "bundle", "--scale", "tiny", "--mll", cells / "mll", "--pbc", cells / "pbc",
         "--imagenet", imagenet, "--work", tmp_path / "work", "--out", out,
-    )  # fmt: skip
-    assert Path(made) == out
+    ]  # fmt: skip
+    run(*command, "--only", "regions")
+    trained = (out / "regions.safetensors").read_bytes()
+    assert {file.name for file in out.iterdir()} == {*SAM_FILES, "regions.safetensors"}
+    assert Path(run(*command)) == out
+    assert (out / "regions.safetensors").read_bytes() == trained
     assert verify_bundle(out)["classes"] == list(CELL_CLASSES)
     bundle = load_bundle(out, device="cpu", threads=1)
     settings = AnalysisSettings(roi="whole", tiles="all", check_quality=False)
