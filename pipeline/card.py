@@ -33,6 +33,7 @@ TARGETS: dict[tuple[str, ...], tuple[str, float]] = {
 PARTS = {
     "classes_mll": "Real marrow cells (mll)",
     "classes_pbc": "Real blood cells (pbc)",
+    "classes_segpc": "What real plasma cells (segpc) are called",
     "classes_a": "Synthetic cells, centre a",
     "classes_b": "Synthetic cells, centre b",
     "cells_segpc": "Plasma cells of real fields (segpc)",

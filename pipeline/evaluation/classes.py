@@ -1,5 +1,6 @@
 """Stage 4 measured: real cells of the test split, synthetic cells of unseen seeds, calibration, saliency."""
 
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline import metrics
 from pipeline.bundle import Bundle
-from pipeline.domain import RgbImage
+from pipeline.domain import CELL_CLASSES, RgbImage
 from pipeline.evaluation import plots
 from pipeline.evaluation.data import Figures, Say, held_out, middles, plasma_crops, predict, some, synthetic_cells
 from pipeline.phantom.spec import Centre
@@ -45,6 +46,18 @@ def synthetic(bundle: Bundle, each: int, centre: Centre, out: Path, say: Say) ->
     """The 22 classes on synthetic cells of unseen seeds."""
     crops = synthetic_cells(each, centre)
     return report(predict(bundle, middles(crops), say), crops, out, f"synthetic_{centre}")
+
+
+def plasma(bundle: Bundle, folder: Path, most: int | None, say: Say) -> Figures:
+    """How many of the isolated plasma cells of real fields (segpc) are called so, and what the others are called."""
+    probabilities = predict(bundle, [image for image, _ in plasma_crops(folder, most)], say)
+    called = Counter(CELL_CLASSES[best] for best in probabilities.argmax(1))
+    return {
+        "n": len(probabilities),
+        "unit": "plasma cells",
+        "recall": metrics.proportion(probabilities.argmax(1) == CELL_CLASSES.index("plasma cell")),
+        "called": dict(called.most_common()),
+    }
 
 
 def report(probabilities: metrics.Floats, crops: Crops, out: Path, name: str) -> Figures:

@@ -182,7 +182,7 @@ def isolated(
 
 
 def plasma_crops(
-    folder: Path, most: int, off_um: tuple[float, float] = (0.0, 0.0), field_um: float = 21.6
+    folder: Path, most: int | None, off_um: tuple[float, float] = (0.0, 0.0), field_um: float = 21.6
 ) -> list[tuple[RgbImage, NDArray[np.bool_]]]:
     """Fields of `field_um` around isolated plasma cells of segpc, with the mask of the cell, at the fields' scale.
 

@@ -109,6 +109,7 @@ def parts(bundle: Bundle, amounts: Amounts, real: Path | None, out: Path) -> dic
         photographed = partial(add, drawn=False)
         photographed("classes_mll", "classes", classes.real, bundle, real / "mll", amounts.real_cells, out)
         photographed("classes_pbc", "classes", classes.real, bundle, real / "pbc", amounts.real_cells, out)
+        photographed("classes_segpc", "classes", classes.plasma, bundle, real / "segpc", amounts.real_cells)
         photographed("cells_segpc", "cells", fields.plasma_cells, bundle, real / "segpc", amounts.real_fields)
         add("tiles_segpc", "tiles", fields.real_tiles, bundle, real / "segpc", amounts.real_fields)
         photographed("cells_zheng", "cells", fields.white_cells, bundle, real / "zheng", amounts.real_images)

@@ -2,7 +2,7 @@
 
 Each step leaves its result in the working folder, so that a killed run continues. Real cells: MLL (Matek et al. 2021)
 and PBC (Acevedo et al. 2020), both CC BY 4.0, training split by file name; everything else is synthetic:
-centre a, for tiles and fields also `varied`.
+centre a, and but for the crops also `varied`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -102,6 +102,7 @@ class Recipe:
     tile_slides: int = 27
     varied_slides: int = 27
     thumbnail_slides: int = 24
+    varied_thumbnails: int = 24
     fields: int = 96
     varied_fields: int = 64
     pretraining: pretrain.PretrainConfig = field(
@@ -232,9 +233,11 @@ def _tiles(real: Crops, work: Path, out: Path, recipe: Recipe, say: Progress) ->
 
 
 def _regions(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
-    specs = synthetic.smears(recipe.thumbnail_slides, 400_000)
+    """Thumbnails of synthetic slides, half of them in varied stain; the last eighth of the others validates."""
+    varied = synthetic.smears(recipe.varied_thumbnails, 410_000, "varied")
+    specs = [*varied, *synthetic.smears(recipe.thumbnail_slides, 400_000)]
     drawn = synthetic.Thumbnails(**_kept(work / "thumbnails.npz", lambda: synthetic.draw_thumbnails(specs, say)))
-    cut = recipe.thumbnail_slides * 7 // 8
+    cut = len(specs) - max(1, recipe.thumbnail_slides // 8)
     train, rest = drawn.part(slice(0, cut)), drawn.part(slice(cut, None))
     model = roi.new_network(recipe.regions)
     roi.train_roi(model, train, recipe.regions, work / "roi", validation=rest, progress=say)
@@ -275,7 +278,7 @@ def _decoder(
     return cells.train_cells(decoder, prompts, config, folder, say)
 
 
-def describe(real: Crops, temperature: float, version: str = "0.10.0") -> dict[str, Any]:
+def describe(real: Crops, temperature: float, version: str = "0.11.0") -> dict[str, Any]:
     """`bundle.json` without hashes: what each class was learnt from is said of every class."""
     seen = real.part("train")
     certain = seen.allowed[seen.allowed.sum(1) == 1].any(0)

@@ -8,6 +8,7 @@ AMOUNTS = {
     "tile_slides": 2,
     "varied_slides": 1,
     "thumbnail_slides": 2,
+    "varied_thumbnails": 1,
     "fields": 1,
     "varied_fields": 1,
     "collages": 2,

@@ -41,7 +41,7 @@ def test_a_smear_drawn_otherwise_is_measured_anew(
     evaluate(bundle, stage_digests(), SMALL, tmp_path, wanted=["regions_a"])
     assert kept(tmp_path, "regions_a") > written
     every = run.parts(bundle, SMALL, tmp_path, tmp_path)
-    real = {"classes_mll", "classes_pbc", "cells_segpc", "cells_zheng", "modes"}
+    real = {"classes_mll", "classes_pbc", "classes_segpc", "cells_segpc", "cells_zheng", "modes"}
     assert {name for name, part in every.items() if not part.drawn} == real
 
 
