@@ -68,7 +68,7 @@ SCALES: Mapping[str, Scale] = {
         classes=StageScale(side=64, steps=2, batch=2, train=2, test=1),
     ),
     "small": Scale(
-        regions=StageScale(side=128, steps=60, batch=4, train=16, test=6),
+        regions=StageScale(side=128, steps=300, batch=4, train=16, test=6),
         tiles=StageScale(side=96, steps=160, batch=8, train=4, test=2),
         classes=StageScale(side=96, steps=200, batch=16, train=16, test=6),
     ),

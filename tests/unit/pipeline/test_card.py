@@ -21,7 +21,7 @@ def test_only_measured_figures_appear() -> None:
 
 def test_notes_of_the_bundle_and_what_was_not_measured_are_said() -> None:
     card = model_card({**DOCUMENT, "notes": ["Too pink."]}, {"classes_pbc": {"n": 1}})
-    assert "\n- Too pink.\n- Not measured for these weights: classes_mll, classes_a," in card
+    assert "\n- Too pink.\n- Not measured for these weights: classes_mll, classes_segpc," in card
     assert "classes_pbc," not in card
 
 
