@@ -96,7 +96,7 @@ def test_only_the_newest_result_goes_to_a_lis_that_was_away(
     node: RunningNode, lis: Lis, scan: Callable[[str], Scan]
 ) -> None:
     """Held for too few cells; the expert signs nevertheless, which ends the hold."""
-    node.configure(lis=lis, sections={"analysis": {"minimum_cells": 100_000}})
+    node.configure(lis=lis, sections={"analysis": {"minimum_cells": 100_000, "review_below": 1.0}})
     node.start()
     place(node.ports["hl7"], order_for(scan("S-2")))
     lis.stop()
