@@ -50,13 +50,12 @@ def synthetic(bundle: Bundle, each: int, centre: Centre, out: Path, say: Say) ->
 
 def plasma(bundle: Bundle, folder: Path, most: int | None, say: Say) -> Figures:
     """How many of the isolated plasma cells of real fields (segpc) are called so, and what the others are called."""
-    probabilities = predict(bundle, [image for image, _ in plasma_crops(folder, most)], say)
-    called = Counter(CELL_CLASSES[best] for best in probabilities.argmax(1))
+    best = predict(bundle, [image for image, _ in plasma_crops(folder, most)], say).argmax(1)
     return {
-        "n": len(probabilities),
+        "n": len(best),
         "unit": "plasma cells",
-        "recall": metrics.proportion(probabilities.argmax(1) == CELL_CLASSES.index("plasma cell")),
-        "called": dict(called.most_common()),
+        "recall": metrics.proportion(best == CELL_CLASSES.index("plasma cell")),
+        "called": dict(Counter(CELL_CLASSES[i] for i in best).most_common()),
     }
 
 

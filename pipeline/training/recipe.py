@@ -1,8 +1,8 @@
 """The one recipe of the default bundle: `marrow-node train bundle`.
 
 Each step leaves its result in the working folder, so that a killed run continues. Real cells: MLL (Matek et al. 2021)
-and PBC (Acevedo et al. 2020), both CC BY 4.0, training split by file name; everything else is synthetic:
-centre a, and but for the crops also `varied`.
+and PBC (Acevedo et al. 2020), both CC BY 4.0, training split by file name; everything else is synthetic,
+of centre a and, but for the single cells, of `varied`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
