@@ -88,7 +88,9 @@ def stages_of(text: str) -> tuple[str, ...]:
 def _regions(scale: StageScale, out: Path, say: Progress) -> tuple[dict[str, Row], dict[str, int]]:
     def drawn(name: str, count: int, seed: int, centres: Sequence[Centre]) -> Thumbnails:
         specs = [spec for c in centres for spec in synthetic.smears(count // len(centres), seed, c)]
-        return Thumbnails(**_remembered(out / f"regions-{name}.npz", lambda: synthetic.draw_thumbnails(specs, say)))
+        return Thumbnails(
+            **_remembered(out / f"regions-{name}.npz", lambda: synthetic.draw_thumbnails(specs, say), len(specs))
+        )
 
     train = drawn(f"train-{scale.train}", scale.train, SEED, ("a",))
     test = drawn(f"test-{scale.test}", scale.test, EVALUATION_SEED + 400, ("a", "b"))
@@ -99,7 +101,7 @@ def _regions(scale: StageScale, out: Path, say: Progress) -> tuple[dict[str, Row
 def _tiles(scale: StageScale, out: Path, say: Progress) -> tuple[dict[str, Row], dict[str, int]]:
     def drawn(name: str, count: int, seed: int, centres: Sequence[Centre]) -> Tiles:
         specs = [spec for c in centres for spec in synthetic.smears(max(1, count // len(centres)), seed, c)]
-        return Tiles(**_remembered(out / f"tiles-{name}.npz", lambda: synthetic.draw_tiles(specs, say)))
+        return Tiles(**_remembered(out / f"tiles-{name}.npz", lambda: synthetic.draw_tiles(specs, say), len(specs)))
 
     train = drawn(f"train-{scale.train}", scale.train, SEED + 1000, ("a",))
     test = drawn(f"test-{scale.test}", scale.test, EVALUATION_SEED + 300, ("a", "b"))
@@ -115,7 +117,7 @@ def _classes(
             cells = synthetic.draw_cells(each, seed, centre, progress=say)
             return {"images": cells.images, "codes": np.array(cells.codes)}
 
-        stored = synthetic.remember(out / f"classes-{name}-{each}.npz", arrays)
+        stored = synthetic.remember(out / f"classes-{name}-{each}.npz", arrays, {"cells of each class": each})
         return synthetic_crops(stored["images"], stored["codes"].tolist())
 
     train = drawn("train", scale.train, SEED + 2000, "a")
@@ -181,12 +183,12 @@ def _plot(table: Mapping[str, Any], path: Path) -> None:
     pyplot.close(figure)
 
 
-def _remembered(path: Path, draw: Callable[[], Any]) -> dict[str, NDArray[Any]]:
+def _remembered(path: Path, draw: Callable[[], Any], slides: int) -> dict[str, NDArray[Any]]:
     def arrays() -> dict[str, NDArray[Any]]:
         drawn = draw()
         return {name: np.asarray(getattr(drawn, name)) for name in drawn.__slots__}
 
-    return synthetic.remember(path, arrays)
+    return synthetic.remember(path, arrays, {"slides": slides})
 
 
 def _kept(path: Path) -> dict[str, Any]:

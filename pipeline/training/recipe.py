@@ -193,7 +193,11 @@ def _classes(real: Crops, imagenet: Path, work: Path, out: Path, recipe: Recipe,
     model = CellClassifier(encoder, len(CELL_CLASSES))
     model.load_lite0(pretrain.read_lite0(imagenet))
     train, validation = real.part("train"), real.part("validation")
-    stored = _kept(work / "cells.npz", lambda: synthetic.draw_cells(recipe.cells_each, 100_000, progress=say))
+    stored = _kept(
+        work / "cells.npz",
+        lambda: synthetic.draw_cells(recipe.cells_each, 100_000, progress=say),
+        {"cells of each class": recipe.cells_each},
+    )
     both = join([train, synthetic_crops(stored["images"], stored["codes"].tolist())])
     pretrain.pretrain(encoder, both, recipe.pretraining, work / "pretrain", say)
     classes.train_classes(model, both, validation, recipe.small, work / "classes-small", say)
@@ -221,9 +225,16 @@ def _tiles(real: Crops, work: Path, out: Path, recipe: Recipe, say: Progress) ->
     """
     varied = synthetic.smears(recipe.varied_slides, 310_000, "varied")
     specs = [*varied, *synthetic.smears(recipe.tile_slides, 300_000)]
-    tiles = synthetic.Tiles(**_kept(work / "tiles.npz", lambda: synthetic.draw_tiles(specs, say)))
+    slides = {"varied slides": recipe.varied_slides, "slides": recipe.tile_slides}
+    tiles = synthetic.Tiles(**_kept(work / "tiles.npz", lambda: synthetic.draw_tiles(specs, say), slides))
     last = tiles.slides == specs[-1].seed
-    pieced = synthetic.Tiles(**_kept(work / "collages.npz", lambda: collage(real.part("train"), recipe.collages, 7)))
+    pieced = synthetic.Tiles(
+        **_kept(
+            work / "collages.npz",
+            lambda: collage(real.part("train"), recipe.collages, 7),
+            {"collages": recipe.collages},
+        )
+    )
     train, rest = tiles.subset(~last).plus(pieced), tiles.subset(last)
     members = []
     for number, config in enumerate(recipe.tiles):
@@ -236,7 +247,10 @@ def _regions(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
     """Thumbnails of synthetic slides, half of them in varied stain; the last eighth of the others validates."""
     varied = synthetic.smears(recipe.varied_thumbnails, 410_000, "varied")
     specs = [*varied, *synthetic.smears(recipe.thumbnail_slides, 400_000)]
-    drawn = synthetic.Thumbnails(**_kept(work / "thumbnails.npz", lambda: synthetic.draw_thumbnails(specs, say)))
+    slides = {"varied slides": recipe.varied_thumbnails, "slides": recipe.thumbnail_slides}
+    drawn = synthetic.Thumbnails(
+        **_kept(work / "thumbnails.npz", lambda: synthetic.draw_thumbnails(specs, say), slides)
+    )
     cut = len(specs) - max(1, recipe.thumbnail_slides // 8)
     train, rest = drawn.part(slice(0, cut)), drawn.part(slice(cut, None))
     model = roi.new_network(recipe.regions)
@@ -259,14 +273,20 @@ def _cells(work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
         varied = synthetic.draw_fields(shared, 210_000, "varied", say, mixes)
         return synthetic.draw_fields(shared, 200_000, progress=say, mixes=mixes) + varied
 
-    first = _decoder(plain, recipe.decoder, work / "cells", out, say)
-    decoder = _decoder(both, recipe.varied_decoder, work / "cells-varied", out, say)
+    first = _decoder(plain, {"fields": recipe.fields}, recipe.decoder, work / "cells", out, say)
+    fields = {"fields": shared, "varied fields": shared}
+    decoder = _decoder(both, fields, recipe.varied_decoder, work / "cells-varied", out, say)
     decoder.load_state_dict(_mean([decoder.state_dict(), first.state_dict()]))
     save_weights(decoder, out / "cells.safetensors")
 
 
 def _decoder(
-    draw: Callable[[], list[FieldSample]], config: cells.CellsTraining, folder: Path, out: Path, say: Progress
+    draw: Callable[[], list[FieldSample]],
+    amounts: Mapping[str, int],
+    config: cells.CellsTraining,
+    folder: Path,
+    out: Path,
+    say: Progress,
 ) -> PromptDecoder:
     decoder = decoder_from_onnx(out / "sam_decoder.onnx")
     segmenter = CellSegmenter(OnnxEncoder(out / "sam_encoder.onnx"), decoder, CellsConfig(), torch.device("cpu"))
@@ -274,7 +294,8 @@ def _decoder(
     def gather() -> cells.Prompts:
         return cells.gather([(sample.image, sample.labels) for sample in draw()], segmenter, config, say)
 
-    prompts = cells.Prompts(**_kept(folder.with_name(f"prompts-{folder.name}.npz"), gather))
+    asked = {**amounts, "stains": config.stains}
+    prompts = cells.Prompts(**_kept(folder.with_name(f"prompts-{folder.name}.npz"), gather, asked))
     return cells.train_cells(decoder, prompts, config, folder, say)
 
 
@@ -345,10 +366,10 @@ def synthetic_crops(images: NDArray[np.uint8], codes: list[str]) -> Crops:
     )
 
 
-def _kept(path: Path, draw: Callable[[], Any]) -> dict[str, NDArray[Any]]:
+def _kept(path: Path, draw: Callable[[], Any], asked: Mapping[str, int]) -> dict[str, NDArray[Any]]:
     def arrays() -> dict[str, NDArray[Any]]:
         drawn = draw()
         fields = ("images", "codes") if isinstance(drawn, Crops) else drawn.__slots__
         return {name: np.asarray(getattr(drawn, name)) for name in fields}
 
-    return synthetic.remember(path, arrays)
+    return synthetic.remember(path, arrays, asked)

@@ -31,6 +31,7 @@ ZONES: tuple[Zone, ...] = ("junction", "junction", "body", "tail")
 FIELD_MPP = 180.0 / 1024
 UNFIT_SIDE = 28
 DRAWN_BY = "drawn_by"  # beside the kept arrays: the digest of the code that drew them
+ASKED = "asked"  # and the amounts that were asked for
 MIXES = (EVEN_MARROW, NORMAL_MARROW)
 TRAINING_MIXES = (*MIXES, EVEN_MARROW, MYELOMA_MARROW)
 
@@ -207,23 +208,32 @@ def smear_digest() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def remember(path: Path, draw: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+def remember(
+    path: Path, draw: Callable[[], dict[str, NDArray[Any]]], asked: Mapping[str, int]
+) -> dict[str, NDArray[Any]]:
     """The arrays of `path`, drawn and written there first where the file is absent.
+
+    Parameters
+    ----------
+    asked
+        The amounts that `draw` draws.
 
     Raises
     ------
     TrainingError
-        They were drawn by other code than this.
+        They were drawn by other code than this, or in other amounts.
     """
+    amounts = ", ".join(f"{count} {what}" for what, count in asked.items())
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npz")
-        np.savez(part, allow_pickle=False, **draw(), **{DRAWN_BY: np.array(smear_digest())})
+        np.savez(part, allow_pickle=False, **draw(), **{DRAWN_BY: np.array(smear_digest()), ASKED: np.array(amounts)})
         part.replace(path)
     with np.load(path) as stored:
         arrays = {name: stored[name] for name in stored.files}
+    remedy = "give a new folder, or remove this file and what was trained on it"
     if str(arrays.pop(DRAWN_BY, "")) != smear_digest():
-        raise TrainingError(
-            f"{path}: drawn by another version; give a new folder, or remove this file and what was trained on it"
-        )
+        raise TrainingError(f"{path}: drawn by another version; {remedy}")
+    if (held := str(arrays.pop(ASKED, ""))) != amounts:
+        raise TrainingError(f"{path}: holds {held or 'unknown amounts'}, not {amounts}; {remedy}")
     return arrays
