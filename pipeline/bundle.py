@@ -30,7 +30,7 @@ from pipeline.classify import CellClasser, ClassesConfig
 from pipeline.cpu import use_cpu
 from pipeline.domain import CELL_CLASSES, BundleInfo
 from pipeline.errors import WeightsError
-from pipeline.models.mae import CellClassifier, new_encoder
+from pipeline.models.mae import CellClassifier, folded, new_encoder
 from pipeline.models.sam import OnnxEncoder, PromptDecoder, image_encoder
 from pipeline.models.tcnet import new_tcnet
 from pipeline.models.texture_unet import TextureUNet
@@ -96,7 +96,7 @@ def load_bundle(folder: Path = DEFAULT, *, device: str = "auto", threads: int = 
             cells=_segmenter(folder, stages["cells"], place, threads),
             classes=CellClasser(
                 _filled(
-                    CellClassifier(new_encoder(**stages["classes"]["network"]), len(CELL_CLASSES)),
+                    folded(CellClassifier(new_encoder(**stages["classes"]["network"]), len(CELL_CLASSES))),
                     folder / stages["classes"]["file"],
                 ),
                 classes,

@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import update_bn
 
 from pipeline import metrics
 from pipeline.errors import TrainingError
 from pipeline.evaluation.rivals import CLASSES, FROM_IMAGENET, REGIONS, TILES, Build, from_imagenet
-from pipeline.models.mae import CellClassifier
 from pipeline.training import roi, toi
 from pipeline.training.augment import Augmentation, augment, centre
-from pipeline.training.classes import ClassesConfig, draw_weights, parameter_groups, partial_cross_entropy
+from pipeline.training.classes import draw_weights, partial_cross_entropy
 from pipeline.training.datasets import CROP_SIDE, Crops
-from pipeline.training.loop import Batch, Progress, Schedule, fit, quiet
+from pipeline.training.loop import Batch, Progress, Schedule, fit, quiet, with_statistics
 from pipeline.training.synthetic import Thumbnails, Tiles
 
 Row = dict[str, float]
@@ -70,7 +67,7 @@ SCALES: Mapping[str, Scale] = {
     "small": Scale(
         regions=StageScale(side=128, steps=300, batch=4, train=16, test=6),
         tiles=StageScale(side=96, steps=160, batch=8, train=4, test=2),
-        classes=StageScale(side=96, steps=200, batch=16, train=16, test=6),
+        classes=StageScale(side=96, steps=1000, batch=16, train=16, test=24),
     ),
     "large": Scale(
         regions=StageScale(side=256, steps=600, batch=4, train=40, test=10),
@@ -121,7 +118,7 @@ def compare_regions(
             rows.append(metrics.mask_scores(found[judge.inside[i]], judge.masks[i][judge.inside[i]]))
         return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
-    def fitted(_name: str, model: nn.Module, place: Path) -> nn.Module:
+    def fitted(model: nn.Module, place: Path) -> nn.Module:
         return roi.train_roi(model, learn, config, place)
 
     return _compare(REGIONS, fitted, figures, scale, folder, progress)
@@ -138,7 +135,7 @@ def compare_tiles(
     def figures(model: nn.Module) -> Row:
         return metrics.decision_scores(toi.scores(model, judge).astype(np.float64), judge.countable)
 
-    def fitted(_name: str, model: nn.Module, place: Path) -> nn.Module:
+    def fitted(model: nn.Module, place: Path) -> nn.Module:
         return toi.train_toi(model, learn, config, place)
 
     return _compare(TILES, fitted, figures, scale, folder, progress)
@@ -152,10 +149,7 @@ def compare_classes(
     imagenet: Path | None = None,
     progress: Progress = quiet,
 ) -> dict[str, Row]:
-    """Accuracy on each of `tests`, which is named in the row; with `imagenet` also of what can start from there.
-
-    Ours then learns as `train classes` teaches it: its first layers stay, the other convolutions at a lower rate.
-    """
+    """Accuracy on each of `tests`, which is named in the row; with `imagenet` also of what can start from there."""
     schedule = _schedule(scale, scale.steps * scale.batch)
     weights = torch.from_numpy(draw_weights(train, 0.5, 0.5))
 
@@ -166,13 +160,11 @@ def compare_classes(
             views = augment(train.tensor(chosen), CROP_SIDE, Augmentation(), generator)
             yield _small(views, scale.side), torch.from_numpy(train.allowed[chosen])
 
-    def fitted(name: str, model: nn.Module, place: Path) -> nn.Module:
+    def fitted(model: nn.Module, place: Path) -> nn.Module:
         def loss_of(batch: Batch) -> Tensor:
             return partial_cross_entropy(model(batch[0]), batch[1], 0.05).mean()
 
         groups = [{"params": list(model.parameters())}]
-        if name in FROM_IMAGENET and isinstance(model, CellClassifier):
-            groups = parameter_groups(model, ClassesConfig())
         model = fit(model, groups, batches, scale.steps, loss_of, schedule, place, {"stage": "classes"})
         return with_statistics(model, batches(schedule.epochs))
 
@@ -183,18 +175,9 @@ def compare_classes(
     return _compare(builds, fitted, figures, scale, folder, progress)
 
 
-def with_statistics(model: nn.Module, batches: Iterable[Batch], most: int = 20) -> nn.Module:
-    """The model, the means and variances of its batch normalisations taken anew of a few batches.
-
-    In a short training they lag behind, by 100 steps in EfficientNets, and a network would be judged by that.
-    """
-    update_bn(islice(batches, most), model)
-    return model.eval()
-
-
 def _compare(
     builds: Mapping[str, Build],
-    fitted: Callable[[str, nn.Module, Path], nn.Module],
+    fitted: Callable[[nn.Module, Path], nn.Module],
     figures: Callable[[nn.Module], Row],
     scale: StageScale,
     folder: Path,
@@ -214,7 +197,7 @@ def _compare(
             torch.manual_seed(1)
             model = build(scale.side)
             started = time.process_time()
-            model = fitted(name, model, place).eval()
+            model = fitted(model, place).eval()
             seconds = time.process_time() - started
             size = sum(p.numel() for p in model.parameters()) / 1e6
             row = {**figures(model), "million_weights": size, "training_cpu_s": seconds}

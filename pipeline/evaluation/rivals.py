@@ -98,6 +98,7 @@ def from_imagenet(weights: Path) -> Mapping[str, Build]:
     def ours(side: int) -> nn.Module:
         model = CellClassifier(CellEncoder(size=side), len(CELL_CLASSES))
         model.load_lite0(read_lite0(weights))
+        model.hear_convolutions_first()
         return model
 
     def rival(_side: int) -> nn.Module:

@@ -195,7 +195,7 @@ class CellClassifier(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.tail = ConvTail() if isinstance(encoder, CellEncoder) else None
-        self.dropout = nn.Dropout(0.2)
+        self.dropout = nn.Dropout(0.0)
         self.head = nn.Linear(encoder.dim + (TAIL_CHANNELS if self.tail else 0), classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -224,11 +224,18 @@ class CellClassifier(nn.Module):
         self.encoder.load_lite0(network)
         self.tail.load_state_dict(ConvTail(lite0(network)).state_dict())
 
+    def hear_convolutions_first(self) -> None:
+        """Let the head start deaf to a transformer that has learnt nothing: it would drown what ImageNet taught."""
+        nn.init.zeros_(self.head.weight.data[:, : self.encoder.dim])
+
 
 def lite0(network: EfficientNet | None = None) -> EfficientNet:
-    """A copy of an EfficientNet-Lite0, its normalisation folded; of an untrained one where none is given."""
-    net: EfficientNet = (published_lite0() if network is None else deepcopy(network)).eval()
-    fold_normalisation(net)
+    """A copy of an EfficientNet-Lite0, its convolutions as we train them; of an untrained one where none is given."""
+    net: EfficientNet = published_lite0() if network is None else deepcopy(network)
+    for part in list(net.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, nn.Conv2d) and child.groups > 1:
+                setattr(part, name, Depthwise(child))
     return net
 
 
@@ -268,21 +275,30 @@ class Depthwise(nn.Module):
             return y
 
 
-def fold_normalisation(network: nn.Module) -> None:
-    """Fold each batch normalisation into the convolution before it, in place; its activation stays.
+def folded(model: CellClassifier) -> CellClassifier:
+    """A copy for use: each batch normalisation lies in the convolution before it, its activation stays.
 
-    Small batches of mixed stains would spoil running statistics, so they are fixed, and a folded network is faster.
+    It gives the same logits in four fifths of the time. It is what a bundle holds.
     """
+    copy = deepcopy(model).eval()
+    _fold(copy)
+    return copy
+
+
+def _fold(network: nn.Module) -> None:
     before = ""
     for name, child in list(network.named_children()):
-        if isinstance(child, nn.Conv2d):
+        if isinstance(child, (nn.Conv2d, Depthwise)):
             before = name
         elif isinstance(child, nn.BatchNorm2d):
-            folded = fuse_conv_bn_eval(getattr(network, before), child)
-            setattr(network, before, Depthwise(folded) if folded.groups > 1 else folded)
+            convolution = getattr(network, before)
+            if isinstance(convolution, Depthwise):
+                convolution.kernel = fuse_conv_bn_eval(convolution.kernel, child)
+            else:
+                setattr(network, before, fuse_conv_bn_eval(convolution, child))
             setattr(network, name, child.act if hasattr(child, "act") else nn.Identity())
         else:
-            fold_normalisation(child)
+            _fold(child)
 
 
 def patches(images: Tensor, patch: int = PATCH) -> Tensor:

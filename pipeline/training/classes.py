@@ -19,7 +19,7 @@ from pipeline.models.mae import CellClassifier, CellEncoder, Depthwise, VitEncod
 from pipeline.symmetry import averaged
 from pipeline.training.augment import Augmentation, augment, centre
 from pipeline.training.datasets import SYNTHETIC, Crops
-from pipeline.training.loop import Batch, Progress, Schedule, device, fit, quiet, spread
+from pipeline.training.loop import Batch, Progress, Schedule, device, fit, quiet, spread, with_statistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,7 @@ class ClassesConfig:
     harder: float = 2.0
     balance: float = 0.5
     synthetic_share: float = 0.25
+    dropout: float = 0.2
     epoch_cells: int | None = None
     frozen_stages: int = 3
     frozen_depthwise: bool = True
@@ -65,7 +66,7 @@ def train_classes(
     schedule = config.schedule
     model = model.to(device()).to(memory_format=torch.channels_last)
     network, size = spread(model), model.encoder.size
-    groups = parameter_groups(model, config)
+    model.dropout.p = config.dropout
     synthetic = np.array([source == SYNTHETIC for source in train.sources], dtype=bool)
     weights = draw_weights(train, config.balance, config.synthetic_share)
     steps = max(1, (config.epoch_cells or len(train)) // schedule.batch)
@@ -90,7 +91,9 @@ def train_classes(
         return {"validation accuracy": accuracy(predict(model, validation), validation)}
 
     settings = {"stage": "classes", **asdict(config), "cells": len(train), "size": size}
+    groups = parameter_groups(model, config)
     fit(model, groups, batches, steps, loss_of, schedule, folder, settings, validate=validate, progress=progress)
+    with_statistics(model, batches(schedule.epochs))
     return model
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -17,7 +18,7 @@ from pipeline.bundle import DEFAULT, save_weights
 from pipeline.cells import CellsConfig, CellSegmenter
 from pipeline.domain import CELL_CLASSES, RgbImage
 from pipeline.errors import TrainingError
-from pipeline.models.mae import CellClassifier, CellEncoder, Encoder, new_encoder
+from pipeline.models.mae import CellClassifier, CellEncoder, Encoder, folded, new_encoder
 from pipeline.models.sam import SAM_ENCODER, OnnxEncoder, PromptDecoder, decoder_from_onnx, official
 from pipeline.training import cells, classes, inputs, pretrain, roi, synthetic, toi
 from pipeline.training.configs import read_config
@@ -26,8 +27,6 @@ from pipeline.training.loop import Progress, quiet, refuse_another
 from pipeline.training.pack import NETWORK, TEMPERATURE
 from pipeline.training.sources import LeftOut, leave_one_source_out
 from pipeline.training.synthetic import Thumbnails
-
-UNTAUGHT: Mapping[str, Any] = {"frozen_stages": 0, "frozen_depthwise": False, "stem_scale": 1.0}
 
 
 def train_regions(
@@ -132,12 +131,12 @@ def train_classifier(
 ) -> Path:
     """The classifier; its temperature goes beside it. Returns the weights' path."""
     start = _start(encoder, imagenet)
-    settings = read_config(classes.ClassesConfig(**{} if imagenet else UNTAUGHT), config)
+    settings = _class_settings(config, imagenet)
     refuse_another(out, {"stage": "classes", **asdict(settings)})
     train, validation = inputs.training_cells(folders, each, say)
     model = start(settings.schedule.seed)
     classes.train_classes(model, train, validation, settings, out, say)
-    save_weights(model, out / "classes.safetensors")
+    save_weights(folded(model), out / "classes.safetensors")
     if encoder is not None:
         shutil.copy(encoder.parent / NETWORK, out / NETWORK)
     temperature = classes.fit_temperature(classes.predict(model, validation), validation.allowed)
@@ -159,7 +158,7 @@ def compare_sources(
     `each` synthetic cells of every class are learnt from beside the other sources.
     """
     start = _start(encoder, imagenet)
-    settings = read_config(classes.ClassesConfig(**{} if imagenet else UNTAUGHT), config)
+    settings = _class_settings(config, imagenet)
     cells = inputs.cell_sources(folders)
     if each:
         cells = join([cells, synthetic.draw_cells(each, inputs.SEED, progress=say)])
@@ -179,8 +178,25 @@ def _encoder(network: Mapping[str, Any]) -> Encoder:
         raise TrainingError(f"{exc}; give the name of a timm Vision Transformer such as vit_base_patch16_224") from exc
 
 
+def _class_settings(config: Path | None, imagenet: Path | None) -> classes.ClassesConfig:
+    """Convolutions that start from random weights all learn, at the full rate."""
+    untaught: dict[str, Any] = {} if imagenet else {"frozen_stages": 0, "frozen_depthwise": False, "stem_scale": 1.0}
+    return read_config(classes.ClassesConfig(**untaught), config)
+
+
+def _fill(encoder: nn.Module, weights: Path) -> None:
+    try:
+        encoder.load_state_dict({name: value.float() for name, value in load_file(str(weights)).items()})
+    except (RuntimeError, SafetensorError) as exc:
+        remedy = "run train pretrain again, an encoder of an older version has no normalisations"
+        raise TrainingError(f"{weights}: not the encoder its {NETWORK} names; {remedy}") from exc
+
+
 def _start(encoder: Path | None, imagenet: Path | None) -> Callable[[int], CellClassifier]:
-    """Seed → an untrained classifier: encoder of `train pretrain`, tail (and without an encoder, stem) of ImageNet."""
+    """Seed → an untrained classifier: encoder of `train pretrain`, tail (and without an encoder, stem) of ImageNet.
+
+    What ImageNet's normalisations do is kept, folded.
+    """
     if encoder is not None and not (encoder.is_file() and (encoder.parent / NETWORK).is_file()):
         raise TrainingError(f"{encoder}: no such file with a {NETWORK} beside it; give encoder.safetensors of a run")
     network = json.loads((encoder.parent / NETWORK).read_text()) if encoder is not None else {}
@@ -191,8 +207,9 @@ def _start(encoder: Path | None, imagenet: Path | None) -> Callable[[int], CellC
         if imagenet is not None:
             model.load_lite0(pretrain.read_lite0(imagenet))
         if encoder is not None:
-            state = load_file(str(encoder))
-            model.encoder.load_state_dict({name: value.float() for name, value in state.items()})
-        return model
+            _fill(model.encoder, encoder)
+        elif imagenet is not None:
+            model.hear_convolutions_first()
+        return folded(model) if imagenet is not None else model
 
     return start

@@ -20,7 +20,7 @@ from pipeline.bundle import fetch_sam, save_weights, stage_of, write_bundle
 from pipeline.cells import CellsConfig, CellSegmenter
 from pipeline.classify import ClassesConfig as ClasserConfig
 from pipeline.domain import CELL_CLASSES
-from pipeline.models.mae import CellClassifier, CellEncoder
+from pipeline.models.mae import CellClassifier, CellEncoder, folded
 from pipeline.models.sam import OnnxEncoder, PromptDecoder, decoder_from_onnx
 from pipeline.models.tcnet import TCNetCommittee
 from pipeline.phantom.samples import FieldSample
@@ -185,13 +185,15 @@ def make_bundle(
 def _classes(real: Crops, imagenet: Path, work: Path, out: Path, recipe: Recipe, say: Progress) -> None:
     """MAE on all training cells, then their classes, at full size, with harder stain; the temperature beside.
 
+    ImageNet's normalisations are folded first: trained with the statistics of its batches, it knew the cells of another
+    source less and looked less at the cell.
     The last pass is short and taken several times from the same weights; the result is half those weights and half the
     mean of what the passes made of them (Wortsman et al. 2022, arXiv:2203.05482).
     """
     torch.manual_seed(1)
-    encoder = CellEncoder(**NETWORK | {"size": SMALL})
-    model = CellClassifier(encoder, len(CELL_CLASSES))
+    model = CellClassifier(CellEncoder(**NETWORK | {"size": SMALL}), len(CELL_CLASSES))
     model.load_lite0(pretrain.read_lite0(imagenet))
+    model = folded(model)
     train, validation = real.part("train"), real.part("validation")
     stored = _kept(
         work / "cells.npz",
@@ -199,9 +201,9 @@ def _classes(real: Crops, imagenet: Path, work: Path, out: Path, recipe: Recipe,
         {"cells of each class": recipe.cells_each},
     )
     both = join([train, synthetic_crops(stored["images"], stored["codes"].tolist())])
-    pretrain.pretrain(encoder, both, recipe.pretraining, work / "pretrain", say)
+    pretrain.pretrain(model.encoder, both, recipe.pretraining, work / "pretrain", say)
     classes.train_classes(model, both, validation, recipe.small, work / "classes-small", say)
-    large = CellClassifier(CellEncoder(**NETWORK), len(CELL_CLASSES))
+    large = folded(CellClassifier(CellEncoder(**NETWORK), len(CELL_CLASSES)))
     large.load_state_dict(model.state_dict())
     classes.train_classes(large, both, validation, recipe.large, work / "classes-large", say)
     classes.train_classes(large, both, validation, recipe.last, work / "classes", say)

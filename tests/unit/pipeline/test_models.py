@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from pipeline.models.mae import CellClassifier, CellEncoder, MaskedAutoencoder, patches
+from pipeline.models.mae import CellClassifier, CellEncoder, MaskedAutoencoder, folded, patches
 from pipeline.models.tcnet import TCNet, TCNetCommittee, contour_target, new_tcnet
 from pipeline.models.texture_unet import TextureUNet, texture
 
@@ -23,6 +24,18 @@ def test_patches_are_the_grid_row_by_row() -> None:
 
 def test_classifier_gives_one_row_a_crop(encoder: CellEncoder) -> None:
     assert CellClassifier(encoder, 22).eval()(torch.rand(3, 3, 64, 64)).shape == (3, 22)
+
+
+def test_folded_the_classifier_says_the_same(encoder: CellEncoder) -> None:
+    torch.manual_seed(2)
+    model = CellClassifier(encoder, 22)
+    images = torch.rand(8, 3, 64, 64)
+    for _ in range(20):
+        model.train()(images)  # statistics far from the mean 0 and variance 1 of the start
+    plain = folded(model)
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in plain.modules())
+    assert any(isinstance(part, nn.BatchNorm2d) for part in model.modules())
+    torch.testing.assert_close(plain(images), model.eval()(images), rtol=1e-3, atol=1e-4)
 
 
 def test_the_autoencoder_cannot_see_what_is_hidden(encoder: CellEncoder) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from pipeline.bundle import DEFAULT, load_bundle, save_weights
 from pipeline.errors import TrainingError
-from pipeline.models.mae import CellClassifier, CellEncoder
+from pipeline.models.mae import CellClassifier, CellEncoder, folded
 from pipeline.models.tcnet import TCNet
 from pipeline.models.texture_unet import TextureUNet
 from pipeline.training.pack import pack
@@ -30,7 +30,7 @@ def regions(tmp_path: Path) -> Path:
 
 def test_trained_stages_take_the_place_of_the_default_ones(tmp_path: Path, regions: Path) -> None:
     network = {"size": 64, "dim": 32, "depth": 1, "heads": 2}
-    classifier = CellClassifier(CellEncoder(**network), 22)
+    classifier = folded(CellClassifier(CellEncoder(**network), 22))
     runs = [
         regions,
         run(tmp_path / "t", {"stage": "toi", "width": 8}, "tiles.safetensors", TCNet(width=8)),

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from pipeline.domain import CELL_CLASSES
 from pipeline.errors import ImageError, TrainingError
-from pipeline.models.mae import CellClassifier, CellEncoder, new_encoder
+from pipeline.models.mae import CellClassifier, CellEncoder, folded, new_encoder
 from pipeline.phantom.samples import FieldSample
 from pipeline.training import classes, commands, datasets, inputs, pretrain, roi, synthetic, toi
 from pipeline.training.annotations import crops_of, load_fields
@@ -191,16 +191,20 @@ def test_suggestions_take_turns_between_classes() -> None:
 
 GENTLE = Augmentation(hue=0.0, borrow=0.0, saturation=0.1, stain=0.02)
 SHORT = Schedule(epochs=1, learning_rate=1e-3, batch=16, threads=1)
-WHOLE = classes.ClassesConfig(augmentation=GENTLE, frozen_stages=0, frozen_depthwise=False, mixup=0.0, schedule=SHORT)
+WHOLE = classes.ClassesConfig(
+    augmentation=GENTLE, frozen_stages=0, frozen_depthwise=False, stem_scale=1.0, mixup=0.0, schedule=SHORT
+)
 
 
 def test_tiny_pretraining_and_classifier(tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder = CellEncoder(size=64, dim=32, depth=1, heads=2)
     cells = colours(32)
-    before = encoder.blocks[0].mlp.fc1.weight.detach().clone()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
     pretrain.pretrain(encoder, cells, pretrain.PretrainConfig(schedule=SHORT), tmp_path / "pretrain")
-    assert not torch.equal(encoder.blocks[0].mlp.fc1.weight, before)
+    changed = {name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])}
+    assert "blocks.0.mlp.fc1.weight" in changed
+    assert not any(name.startswith("stem.") for name in changed), "a frozen stem keeps its statistics, too"
     assert all(p.requires_grad for p in encoder.parameters())
     model = CellClassifier(encoder, 22)
     config = replace(WHOLE, schedule=replace(SHORT, epochs=4, learning_rate=3e-3))
@@ -210,7 +214,7 @@ def test_tiny_pretraining_and_classifier(tmp_path: Path) -> None:
 
 def test_what_is_frozen_stays(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = CellClassifier(CellEncoder(size=64, dim=32, depth=1, heads=2), 22)
+    model = folded(CellClassifier(CellEncoder(size=64, dim=32, depth=1, heads=2), 22))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     cells = colours(16)
     classes.train_classes(
@@ -328,7 +332,7 @@ def test_each_source_is_left_out_once(tmp_path: Path) -> None:
         torch.manual_seed(0)
         return CellClassifier(CellEncoder(size=64, dim=32, depth=1, heads=2), 22)
 
-    config = replace(WHOLE, schedule=replace(SHORT, epochs=4, batch=8, learning_rate=3e-3))
+    config = replace(WHOLE, schedule=replace(SHORT, epochs=12, batch=8, learning_rate=3e-3))
     found = leave_one_source_out(swapped, start, config, tmp_path)
     assert [one.source for one in found] == ["here", "there"]
     assert all(set(one.recall) == {"lymphocyte", "eosinophil"} for one in found)
@@ -363,6 +367,8 @@ def test_the_commands_pretrain_then_class_then_compare(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "s" / "sources.json").read_text())[0]["source"] == "one"
     with pytest.raises(TrainingError, match="no such file"):
         commands.train_classifier(tmp_path / "d", config, folders, 0, tmp_path / "absent.safetensors")
+    with pytest.raises(TrainingError, match=r"classes\.safetensors: not the encoder"):
+        commands.train_classifier(tmp_path / "f", config, folders, 0, weights)
     with pytest.raises(TrainingError, match="Vision Transformer"):
         commands.pretrain_encoder(tmp_path / "e", config, folders, 0, None, {"vit": "resnet18"})
 

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from pipeline.errors import TrainingError
-from pipeline.evaluation.baselines import scale_of, with_statistics
+from pipeline.evaluation.baselines import scale_of
 from pipeline.evaluation.comparison import compare, markdown
 from pipeline.evaluation.rivals import CLASSES, FROM_IMAGENET, from_imagenet
 from pipeline.models.mae import published_lite0
+from pipeline.training.loop import with_statistics
 
 
 def test_the_table_of_classes_names_its_conditions(tmp_path: Path) -> None:
@@ -45,6 +46,8 @@ def test_both_start_from_the_same_first_layer(tmp_path: Path) -> None:
     seen = torch.rand(1, 3, 32, 32)
     expected = source.eval().forward_features(2 * seen - 1).mean((2, 3))
     torch.testing.assert_close(ours.tail(ours.encoder.stem(seen)), expected, rtol=0, atol=1e-3)
+    nn.init.normal_(ours.encoder.norm.bias)
+    torch.testing.assert_close(ours(seen), ours.head.bias + expected @ ours.head.weight[:, -1280:].T, rtol=0, atol=1e-3)
     (tmp_path / "other.pth").write_bytes(b"no weights")
     with pytest.raises(TrainingError, match=r"other\.pth: not the weights of EfficientNet-Lite0"):
         from_imagenet(tmp_path / "other.pth")["EfficientNet-Lite0 from ImageNet"](32)
